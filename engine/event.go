@@ -67,26 +67,26 @@ type Reason uint8
 const (
 	ReasonNone        Reason = iota
 	ReasonBucket             // a bucket, count or sum that feeds a derived measurement
-	ReasonComponent          // a counter that feeds a ratio only
 	ReasonFirst              // the first value of a counter or histogram, or the first after a gap
 	ReasonReset              // the value at which a counter was reset
 	ReasonStale              // a stale marker: it ends the series and is no value
 	ReasonLateJoin           // it came after the derived measurement of its time was closed
+	ReasonNotFinite          // NaN other than the stale marker, or an infinity: no value, yet no error
+	ReasonOwnOutput          // a series of homeostat itself, which would feed back
 	ReasonRepeat             // the same time and value as the last one
 	ReasonDuplicate          // the same time as the last one, another value
 	ReasonOutOfOrder         // older than the last one
 	ReasonTooNew             // more than Config.MaxAhead ahead of the tick
-	ReasonNotFinite          // NaN other than the stale marker, or an infinity
+	ReasonTooOld             // before 1970
 	ReasonSeriesLimit        // a new series beyond Config.MaxSeries
 	ReasonCollision          // another series has this ID
-	ReasonOwnOutput          // a series of homeostat's own output
 	ReasonHistogram          // a malformed histogram
 	NumReasons
 )
 
 var reasonNames = [NumReasons]string{
-	"none", "bucket", "component", "first", "reset", "stale", "late_join", "repeat",
-	"duplicate", "out_of_order", "too_new", "not_finite", "series_limit", "collision", "own_output", "histogram",
+	"none", "bucket", "first", "reset", "stale", "late_join", "not_finite", "own_output", "repeat",
+	"duplicate", "out_of_order", "too_new", "too_old", "series_limit", "collision", "histogram",
 }
 
 // String is the reason as metrics and error bodies name it.
