@@ -103,6 +103,9 @@ type Receipt struct {
 	Late     int             // those older than the open epoch; they are counted above too
 	Derived  int             // measurements scored at the close of epochs; not part of the identity
 	Reasons  [NumReasons]int // those absorbed or rejected, by reason
+	// RejectedHistograms is how many of those rejected were histograms: a
+	// writer is told what was written of each kind.
+	RejectedHistograms int
 }
 
 // Absorbed is the number of samples that did their work without a score.
@@ -127,6 +130,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Scored += o.Scored
 	r.Late += o.Late
 	r.Derived += o.Derived
+	r.RejectedHistograms += o.RejectedHistograms
 	for i := range r.Reasons {
 		r.Reasons[i] += o.Reasons[i]
 	}
