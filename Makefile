@@ -1,0 +1,66 @@
+# `make test` needs Go and this repository, nothing else. The other targets fetch
+# the tools that they name, at the versions below.
+
+GO        ?= go
+BUF       ?= npx --yes @bufbuild/buf@1.75.0
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
+FUZZTIME  ?= 10s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     = -s -w -X main.version=$(VERSION)
+
+.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus peers clean
+
+# One static binary.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/homeostat ./cmd/homeostat
+
+test:
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+lint:
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./cmd/...
+	$(STATICCHECK) -tags e2e ./...
+	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	$(BUF) lint proto
+
+fmt:
+	$(GOFUMPT) -w .
+
+# Write the Go code of the protocol; CI checks that what is committed is current.
+proto:
+	./proto/generate.sh
+
+# Every fuzz target for $(FUZZTIME), and one after the other.
+fuzz:
+	./.ci/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Replay our own recording through the code that serves.
+replay:
+	$(GO) run ./cmd/homeostat replay testdata/incidents/checkout_latency.csv -o jsonl
+
+# Detection quality on labelled series in DATA: a folder of timestamp,value,label files.
+DATA ?= ../shared/data
+quality:
+	$(GO) run ./benchmarks/detection -data $(DATA) -out out/quality
+
+# End to end, with the built binary and real peers. A peer that is absent is a
+# failure, never a skip; `make peers` gets them.
+e2e:
+	$(GO) test -tags e2e -count=1 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat
+
+e2e-prometheus:
+	$(GO) test -tags e2e -count=1 -timeout 15m -run '^TestE2EPrometheus' -v ./cmd/homeostat
+
+peers:
+	./benchmarks/peers/build.sh prometheus
+
+clean:
+	rm -rf bin out
