@@ -20,7 +20,7 @@ func Gain(rate float64) float64 {
 const Hours = 24
 
 const (
-	clipOwn   = 6   // a deviation counts up to this many usual ones,
+	clipOwn   = 4   // a deviation counts up to this many usual ones,
 	clipFloor = 0.3 // plus this share of the unclipped mean
 	floor     = 0.2 // of the unclipped mean, under which no scale falls
 	hourShare = 0.7 // of the hour's own mean in the blend
@@ -29,7 +29,7 @@ const (
 // Scale is the usual size of a residual e: a mean of |e| that single outliers
 // hardly move, blended with one such mean for each hour of the day.
 //
-//	mean  ← mean of min(|e|, 6 mean + 0.3 floor)
+//	mean  ← mean of min(|e|, 4 mean + 0.3 floor)
 //	floor ← mean of |e|, unclipped and slow
 //	scale = 0.7 hour + 0.3 max(mean, 0.2 floor)
 //

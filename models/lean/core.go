@@ -37,7 +37,6 @@ type Core struct {
 	line     trend.Line
 	scales   [parts]ewma.Scale
 	bodies   [parts]tail.Body
-	whole    tail.Body
 	evidence seasonal.Evidence
 }
 

@@ -23,7 +23,7 @@ func (c *Core) Inherit(from *Core) bool {
 	if here, there := math.Abs(c.level), math.Abs(from.level); there > 0 && here > there {
 		stretch = math.Min(here/there, extreme)
 	}
-	c.scales, c.bodies, c.whole = from.scales, from.bodies, from.whole
+	c.scales, c.bodies = from.scales, from.bodies
 	for i := range c.scales {
 		if c.hour != from.hour {
 			c.scales[i].Enter(c.hour, from.hour)
@@ -31,7 +31,6 @@ func (c *Core) Inherit(from *Core) bool {
 		c.scales[i].Stretch(stretch)
 		c.bodies[i].Forget(inheritedBody)
 	}
-	c.whole.Forget(inheritedBody)
 	c.run = float32(math.Min(stretch*float64(from.run), extreme))
 	c.points = inheritedPoints
 	return true

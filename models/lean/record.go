@@ -42,13 +42,13 @@ var subRecords = [...]struct {
 }{
 	placeKind:    {1, placeSize},
 	scalesKind:   {1, parts * ewma.ScaleSize},
-	bodiesKind:   {1, (parts + 1) * tail.BodySize},
+	bodiesKind:   {1, parts * tail.BodySize},
 	evidenceKind: {1, seasonal.EvidenceSize},
 	seasonKind:   {1, seasonal.BlockSize},
 }
 
 // MaxRecordSize is the length in bytes of the longest record that Append writes.
-const MaxRecordSize = 5*headerSize + placeSize + parts*ewma.ScaleSize + (parts+1)*tail.BodySize +
+const MaxRecordSize = 5*headerSize + placeSize + parts*ewma.ScaleSize + parts*tail.BodySize +
 	seasonal.EvidenceSize + seasonal.BlockSize
 
 // Append appends the record of a series' state. S may be nil. Of a series
@@ -67,7 +67,6 @@ func Append(b []byte, c *Core, s *Season) []byte {
 	for i := range c.bodies {
 		b = c.bodies[i].Append(b)
 	}
-	b = c.whole.Append(b)
 	b = header(b, evidenceKind)
 	b = c.evidence.Append(b)
 	if s != nil {
@@ -170,7 +169,6 @@ func parse(kind int, b []byte, c *Core, s *Season) bool {
 				return false
 			}
 		}
-		return c.whole.Parse(b[parts*tail.BodySize:])
 	case evidenceKind:
 		return c.evidence.Parse(b)
 	case seasonKind:
@@ -186,7 +184,6 @@ func (c *Core) complete(scales, bodies, evidence bool) {
 		for i := range c.bodies {
 			c.bodies[i] = tail.New()
 		}
-		c.whole = tail.New()
 	}
 	if !scales || !bodies {
 		c.points = 1

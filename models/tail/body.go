@@ -60,13 +60,13 @@ func (c *Body) Score(a float64) float64 {
 	return math.Max(0, upperScore+(upperScore-medianScore)*over/spread)
 }
 
-// Learn takes a in at a weight from 0 to 1.
-func (c *Body) Learn(a, weight float64) {
+// Learn takes a in. It has no weight: what it moves by is bounded whatever a is,
+// and if the larger ones weighed less, the tail would shrink.
+func (c *Body) Learn(a float64) {
 	step := quantileRush / (quantileRush + float64(c.seen))
 	if step < quantileStep {
 		step = quantileStep
 	}
-	step *= weight
 	if c.seen < math.MaxUint16 {
 		c.seen++
 	}
@@ -85,7 +85,7 @@ func (c *Body) Learn(a, weight float64) {
 		c.exceeds++
 	}
 	xi := float64(c.Shape)
-	xi += weight * (math.Min(over, xi)/(1-1/math.E) - xi) / (float64(c.exceeds) + shapeWeight)
+	xi += (math.Min(over, xi)/(1-1/math.E) - xi) / (float64(c.exceeds) + shapeWeight)
 	c.Shape = float32(math.Max(xi, shapeFloor))
 }
 
