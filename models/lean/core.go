@@ -57,6 +57,9 @@ const (
 // Points returns how many points have been learnt.
 func (c *Core) Points() int { return int(c.points) }
 
+// Last returns the time in ms and the value of the last point learnt.
+func (c *Core) Last() (at int64, value float64) { return c.at, c.value }
+
 // Step returns the estimated milliseconds between points, 0 before the second.
 func (c *Core) Step() float64 { return float64(c.step) }
 
