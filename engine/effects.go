@@ -35,7 +35,8 @@ type Effects struct {
 	Actions  []Action  // to perform once the records are durable
 	Receipts []Receipt // one for each batch given to Step, in order
 	Scored   []Scored  // with Config.Trace only
-	marks    []mark    // where each record of Records belongs in the canonical order
+	marks    []mark    // where each record of a Step or Close belongs in the canonical order
+	hushes   []hush    // series that fell silent
 }
 
 // mark is the place of a record in the canonical order.

@@ -1,6 +1,17 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/homeostat/homeostat/models"
+	"github.com/homeostat/homeostat/models/lean"
+	"github.com/homeostat/homeostat/models/ratio"
+)
 
 // MaxShards bounds the number of shards: one partition each.
 const MaxShards = Partitions
@@ -10,7 +21,17 @@ const MaxShards = Partitions
 // different shards.
 type Engine struct {
 	cfg    Config
+	model  *lean.Model
+	shares *ratio.Model
 	shards []*Shard
+	settle settle
+
+	// The configuration's durations in milliseconds.
+	grace, maxAhead, updateEvery, silentAfter, incidentGap, watchFor int64
+
+	slowOpen models.Score
+	series   int // received, as of the last settle
+	measured int
 }
 
 // New makes an engine with an empty state. shards is from 1 to MaxShards and
@@ -22,9 +43,27 @@ func New(cfg Config, shards int) (*Engine, error) {
 	if shards < 1 || shards > MaxShards {
 		return nil, fmt.Errorf("engine: shards %d: want 1 to %d", shards, MaxShards)
 	}
-	e := &Engine{cfg: cfg.withDefaults()}
+	cfg = cfg.withDefaults()
+	model, err := lean.New(lean.Config{Zone: cfg.Zone})
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	ms := func(d time.Duration) int64 { return d.Milliseconds() }
+	e := &Engine{
+		cfg: cfg, model: model, shares: ratio.New(ratio.Config{}),
+		settle: newSettle(),
+		grace:  ms(cfg.Grace), maxAhead: ms(cfg.MaxAhead), updateEvery: ms(cfg.UpdateEvery),
+		silentAfter: ms(cfg.SilentAfter), incidentGap: ms(cfg.IncidentGap), watchFor: ms(cfg.WatchFor),
+	}
+	e.slowOpen = e.configuredAt(slowInterval)
 	for i := range shards {
-		e.shards = append(e.shards, &Shard{engine: e, index: i})
+		s := &Shard{engine: e, index: i}
+		for number := i; number < Partitions; number += shards {
+			p := newPartition(uint8(number))
+			p.room = cfg.MaxSeries
+			s.parts = append(s.parts, p)
+		}
+		e.shards = append(e.shards, s)
 	}
 	return e, nil
 }
@@ -35,76 +74,53 @@ func (e *Engine) Shards() []*Shard { return e.shards }
 // Naming is how this engine finds workloads; whoever makes series uses it.
 func (e *Engine) Naming() Naming { return e.cfg.Naming }
 
-// Shard owns the partitions p with p mod n = its index.
-type Shard struct {
-	engine *Engine
-	index  int
-}
-
-// Step takes in the batches of a round: those of their samples whose partition
-// the shard owns. It appends to fx the records that they caused, and for each
-// batch, in order, a receipt of the shard's share (a batch's receipt is the sum
-// over shards). Shards may step at the same time, each with an fx of its own.
-func (s *Shard) Step(batches []*Batch, fx *Effects) {}
-
-// Close closes the epochs that the tick ends, in the shard's partitions. Shards
-// may close at the same time, each with an fx of its own; Settle follows.
-func (s *Shard) Close(t Tick, fx *Effects) {}
-
-// Merge puts the records of all shards into fx in canonical order and adds
-// their receipts up. It follows each parallel Step and Close.
-func (e *Engine) Merge(parts []*Effects, fx *Effects) {}
-
-// Settle does, alone, what crosses series at the close of the epochs that the
-// tick ends. It follows Close of every shard and Merge.
-func (e *Engine) Settle(t Tick, fx *Effects) {}
-
-// Take takes in a Label, an Undo or a Performed. What it changes holds from the
-// next epoch.
-func (e *Engine) Take(ev Event, fx *Effects) {}
-
-// PageID names a page: its partition and its number within it.
-type PageID struct {
-	Partition uint8
-	Number    uint32
-}
-
-// DirtyPages lists the pages changed since they were last appended, in order of
-// partition and number.
-func (e *Engine) DirtyPages() []PageID { return nil }
-
-// AppendPage appends the page's record to b and marks the page clean.
-func (e *Engine) AppendPage(id PageID, b []byte) ([]byte, error) { return b, nil }
-
-// LoadPage takes in a page's record. Pages are loaded before anything else
-// happens, in any order.
-func (e *Engine) LoadPage(id PageID, b []byte) error { return nil }
-
-// AppendSettle appends the record of what crosses series.
-func (e *Engine) AppendSettle(b []byte) ([]byte, error) { return b, nil }
-
-// LoadSettle takes in a settle record, after the pages.
-func (e *Engine) LoadSettle(b []byte) error { return nil }
-
-// Redo applies a logged record to a state that may not contain it yet. Records
-// are redone in the order of the log, after the pages and the settle record are
-// loaded; one that the state contains already changes nothing.
-func (e *Engine) Redo(r Record) error { return nil }
-
 // Open reports the open epoch's start and the last tick's time, in
 // milliseconds; both are 0 before the first tick.
-func (e *Engine) Open() (epoch, tick int64) { return 0, 0 }
+func (e *Engine) Open() (epoch, tick int64) { return e.settle.open, e.settle.tick }
 
-// Size reports how many series are received and how many measurements are kept.
-func (e *Engine) Size() (series, measurements int) { return 0, 0 }
+// Size reports how many series are received and derived, and how many
+// measurements are kept, as of the last tick.
+func (e *Engine) Size() (series, measurements int) { return e.series, e.measured }
+
+// Grace is how long after its end an epoch stays open.
+func (e *Engine) Grace() time.Duration { return e.cfg.Grace }
+
+func (e *Engine) shardOf(number uint8) *Shard { return e.shards[int(number)%len(e.shards)] }
+
+func (e *Engine) partition(number uint8) *partition { return e.shardOf(number).own(number) }
+
+// countSeries counts what there is, and says how many series each partition may
+// add before the next tick. The bound is over all partitions together, yet
+// between two ticks each looks only at itself: which series are refused must
+// not depend on how many shards there are.
+func (e *Engine) countSeries() {
+	e.series, e.measured = 0, 0
+	for _, s := range e.shards {
+		for _, p := range s.parts {
+			e.series += len(p.index)
+			e.measured += len(p.measures)
+		}
+	}
+	room := max(0, e.cfg.MaxSeries-e.series)
+	for _, s := range e.shards {
+		for _, p := range s.parts {
+			p.room = room
+		}
+	}
+}
+
+// ownOutput says whether a series is one that homeostat itself made.
+func (e *Engine) ownOutput(s *Series) bool {
+	return strings.HasPrefix(s.Labels.Get(labels.MetricName), e.cfg.OwnPrefix)
+}
 
 // Baseline is what is normal for one measurement at a time, for people.
 type Baseline struct {
 	Series       *Series
-	At           int64 // of the last point
+	At           int64 // of the last point, ms
 	Value        float64
 	Expected     float64 // for the next point
-	Lower, Upper float64 // quiet within
+	Lower, Upper float64 // quiet within; both 0 when nothing is yet
 	Threshold    Threshold
 	Points       uint64 // learnt so far
 	Warm         bool
@@ -115,13 +131,68 @@ type Baseline struct {
 }
 
 // Baseline looks a measurement up.
-func (e *Engine) Baseline(id SeriesID) (Baseline, bool) { return Baseline{}, false }
+func (e *Engine) Baseline(id SeriesID) (Baseline, bool) {
+	for _, s := range e.shards {
+		for _, p := range s.parts {
+			if i, ok := p.index[id]; ok && p.slots[i].measure != 0 {
+				return s.baseline(p, i), true
+			}
+		}
+	}
+	return Baseline{}, false
+}
+
+func (s *Shard) baseline(p *partition, i uint32) Baseline {
+	sl := &p.slots[i]
+	m := &p.measures[sl.measure-1]
+	b := Baseline{Series: sl.series, At: sl.lastAt, Value: sl.last, Season: m.season != 0, Alarm: m.alarm[channelMain].Open}
+	x := point{part: p, slot: i, at: sl.lastAt}
+	open, close := s.thresholds(&x, m)
+	b.Threshold = s.standing(&x, m, open, close)
+	if m.ratio != 0 {
+		core := &p.ratios[m.ratio-1]
+		b.Points, b.IntervalMS, b.Expected = core.Points(), int64(core.Interval()*1000), core.Mean()
+		x.pooled = 100
+		var r models.Reading
+		s.engine.shares.Score(core, sl.lastAt, 0, x.pooled, &r)
+		b.Warm = r.Warm
+		b.Lower, b.Upper = s.engine.shares.Bounds(core, sl.lastAt, x.pooled, open)
+	} else {
+		b.Points, b.IntervalMS = uint64(m.core.Points()), int64(m.core.Step())
+		at, v := m.core.Last()
+		next := at + int64(max(1, m.core.Step()))
+		var r models.Reading
+		s.engine.model.Score(&m.core, p.season(m), next, v, &r)
+		b.Value, b.Expected, b.Warm = v, r.Expected, r.Warm
+		b.Lower, b.Upper, _ = s.engine.model.Bounds(&m.core, p.season(m), next, open)
+	}
+	b.Bytes = len(p.appendSlot(nil, i))
+	return b
+}
+
+// DirtyPages lists the pages changed since they were last appended, in order of
+// partition and number.
+func (e *Engine) DirtyPages() []PageID {
+	var ids []PageID
+	for number := range Partitions {
+		p := e.partition(uint8(number))
+		from := len(ids)
+		for n := range p.dirty {
+			ids = append(ids, PageID{Partition: p.number, Number: n})
+		}
+		slices.SortFunc(ids[from:], func(a, b PageID) int { return int(int64(a.Number) - int64(b.Number)) })
+	}
+	return ids
+}
 
 // Reset empties fx and keeps its room.
 func (fx *Effects) Reset() {
+	clear(fx.Records)
 	fx.Records = fx.Records[:0]
 	fx.Actions = fx.Actions[:0]
 	fx.Receipts = fx.Receipts[:0]
+	clear(fx.Scored)
 	fx.Scored = fx.Scored[:0]
 	fx.marks = fx.marks[:0]
+	fx.hushes = fx.hushes[:0]
 }

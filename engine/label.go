@@ -42,6 +42,7 @@ type ThresholdMove struct {
 	Partition uint8
 	Before    Threshold
 	After     Threshold
+	Steps     int   // how many steps of 5 % it now stands from the configured one
 	From      int64 // holds for points later than this time, ms
 	Epoch     int64
 	At        int64

@@ -54,7 +54,7 @@ func (l *Loop) Submit(ctx context.Context, b *engine.Batch) (engine.Receipt, err
 			return engine.Receipt{}, fmt.Errorf("%w: %w", ErrBusy, err)
 		}
 	}
-	en := newEntry()
+	en := l.queue.blank()
 	en.event, en.samples, en.received = b, len(b.Samples)+len(b.Histograms), l.cfg.Now()
 	return l.wait(ctx, en)
 }
@@ -67,7 +67,7 @@ func (l *Loop) Send(ctx context.Context, ev engine.Event) error {
 		_, err := l.Submit(ctx, b)
 		return err
 	}
-	en := newEntry()
+	en := l.queue.blank()
 	en.event = ev
 	_, err := l.wait(ctx, en)
 	return err
@@ -77,7 +77,7 @@ func (l *Loop) Send(ctx context.Context, ev engine.Event) error {
 // must change nothing and be quick: nothing is scored meanwhile. When ctx ends
 // before f is called, it is not called.
 func (l *Loop) Query(ctx context.Context, f func(*engine.Engine)) error {
-	en := newEntry()
+	en := l.queue.blank()
 	en.query = f
 	_, err := l.wait(ctx, en)
 	return err
@@ -86,7 +86,7 @@ func (l *Loop) Query(ctx context.Context, f func(*engine.Engine)) error {
 // Reconcile says of actions that were decided in an earlier life, and whose
 // answer is not in the log, that their result is unknown: they may have been
 // performed, and are never tried again blindly. It is called between New and
-// Run, so that the answers are the first inputs.
+// Run with engine.Engine.Unresolved, so that the answers are the first inputs.
 func (l *Loop) Reconcile(actions []engine.Action) {
 	for _, a := range actions {
 		l.actions.tell(a, engine.ResultUnknown, "restart: the answer was not recorded")
@@ -103,7 +103,7 @@ func (l *Loop) Stats() Stats {
 
 // wait queues an entry and returns its answer.
 func (l *Loop) wait(ctx context.Context, en *entry) (engine.Receipt, error) {
-	defer en.free()
+	defer l.queue.release(en)
 	if err := ctx.Err(); err != nil {
 		return engine.Receipt{}, err
 	}

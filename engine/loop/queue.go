@@ -21,16 +21,6 @@ type entry struct {
 	done    chan struct{} // gets one value when the entry is answered; nil when nobody waits
 }
 
-var entries = sync.Pool{New: func() any { return &entry{done: make(chan struct{}, 1)} }}
-
-func newEntry() *entry { return entries.Get().(*entry) }
-
-// free gives an entry back that was answered or withdrawn.
-func (en *entry) free() {
-	*en = entry{done: en.done}
-	entries.Put(en)
-}
-
 func (en *entry) answer(r engine.Receipt, err error) {
 	if en.done == nil {
 		return
@@ -44,6 +34,7 @@ type queue struct {
 	cfg    Config
 	counts *counts
 	wake   chan struct{} // holds a value when something came since the loop last looked
+	free   sync.Pool     // of entries
 
 	mu      sync.Mutex
 	waiting []*entry // batches and events
@@ -55,7 +46,18 @@ type queue struct {
 }
 
 func newQueue(cfg Config, c *counts) *queue {
-	return &queue{cfg: cfg, counts: c, wake: make(chan struct{}, 1)}
+	q := &queue{cfg: cfg, counts: c, wake: make(chan struct{}, 1)}
+	q.free.New = func() any { return &entry{done: make(chan struct{}, 1)} }
+	return q
+}
+
+// blank is an entry that somebody is going to wait for.
+func (q *queue) blank() *entry { return q.free.Get().(*entry) }
+
+// release gives an entry back that was answered, refused or withdrawn.
+func (q *queue) release(en *entry) {
+	*en = entry{done: en.done}
+	q.free.Put(en)
 }
 
 // push puts an entry at the end, or says why not and keeps nothing of it.

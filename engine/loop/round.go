@@ -24,6 +24,7 @@ type round struct {
 	records  []engine.Record // of the round, in order, with the journaled inputs
 	first    uint64          // the sequence of the first of them
 	receipts []engine.Receipt
+	closed   engine.Receipt // of the closed epochs
 	actions  []engine.Action
 	scored   []engine.Scored
 	opened   []openings
@@ -76,6 +77,7 @@ func (r *round) reset() {
 	clear(r.records)
 	r.records = r.records[:0]
 	r.receipts = r.receipts[:0]
+	r.closed = engine.Receipt{}
 	r.actions = r.actions[:0]
 	r.scored = r.scored[:0]
 	r.opened = r.opened[:0]
@@ -128,6 +130,9 @@ func (r *round) settle(t engine.Tick) {
 	r.fx.Reset()
 	r.engine.Merge(r.crew.parts, &r.fx)
 	r.engine.Settle(t, &r.fx)
+	for i := range r.fx.Receipts {
+		r.closed.Add(&r.fx.Receipts[i]) // of the closing: what was derived
+	}
 	r.collect(nil)
 }
 
@@ -196,7 +201,9 @@ func (r *round) count() {
 	for i := range r.receipts {
 		c.stats.Receipts.Add(&r.receipts[i])
 	}
+	c.stats.Receipts.Add(&r.closed)
 	c.stats.Tick, c.stats.Epoch = r.tick, epoch
+	c.stats.Series, c.stats.Measurements = r.engine.Size()
 	for i := range r.crew.busy {
 		c.stats.ShardBusy[i] = time.Duration(r.crew.busy[i].Load())
 	}

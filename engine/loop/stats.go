@@ -12,7 +12,7 @@ import (
 // milliseconds, 0 when there was none; durations are by Config.Now.
 type Stats struct {
 	Batches  uint64         // taken in
-	Receipts engine.Receipt // the sum of all receipts: received, scored, absorbed and rejected by reason, late, derived
+	Receipts engine.Receipt // the sum of all receipts, and what the closed epochs derived
 	Rounds   uint64
 
 	Queued        int    // batches that wait
@@ -38,6 +38,9 @@ type Stats struct {
 
 	Tick  int64 // in force
 	Epoch int64 // the open epoch's start
+
+	Series       int // received and derived, as of the last tick
+	Measurements int // kept, as of the last tick
 
 	Sweeps    uint64 // completed
 	SweptAt   int64  // when the last one was completed

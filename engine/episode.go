@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"github.com/homeostat/homeostat/models"
+)
+
+// episodeKey names the episode of one channel of a slot.
+type episodeKey struct {
+	slot    uint32
+	channel uint8
+}
+
+// episode is the life of one anomaly. A closed one is kept for as long as a
+// crash could make its points come again.
+type episode struct {
+	ID        AnomalyID
+	Kind      Kind
+	Open      bool
+	OpenedAt  int64
+	UpdatedAt int64 // when it was last said anything of, ms
+	EventAt   int64 // the newest point that caused a record; older ones cause none
+	Peak      models.Score
+	Side      int8  // the direction at opening
+	Points    int32 // since it opened
+	Onside    int32 // of those, how many on that side
+}
+
+// A spike that lasts this many points and this long on one side is a level
+// shift, as far as one can tell.
+const (
+	shiftPoints = 10
+	shiftMillis = 10 * 60 * 1000
+	shiftShare  = 0.8
+)
+
+// tell turns what a point did to its channel's alarm into a record.
+func (s *Shard) tell(x *point, ep *episode, c *cause) {
+	r := x.reading
+	switch {
+	case x.change == models.Opened:
+		side := int8(1)
+		if r.Residual < 0 {
+			side = -1
+		}
+		kind := kindOf(x.part.slots[x.slot].class, side)
+		if x.channel == channelSlow {
+			kind = KindLeak
+		}
+		id := x.part.slots[x.slot].series.ID
+		ep = &episode{
+			ID: anomalyID(id, x.at, kind), Kind: kind, Open: true, OpenedAt: x.at, Peak: r.Score, Side: side, Points: 1, Onside: 1,
+		}
+		x.part.episodes[episodeKey{x.slot, uint8(x.channel)}] = ep
+		s.say(x, ep, Opened, c)
+	case ep == nil || !ep.Open:
+		// The alarm was open in a page older than the episode's end; it ends
+		// by itself.
+	case x.change == models.Ended:
+		ep.Open = false
+		s.say(x, ep, Closed, c)
+	default:
+		ep.take(x)
+		if x.at-ep.UpdatedAt >= s.engine.updateEvery && ep.fresh(x) {
+			s.say(x, ep, Updated, c)
+		}
+	}
+}
+
+// take counts a point of an open episode, and names the episode anew when its
+// shape has become plain.
+func (ep *episode) take(x *point) {
+	r := x.reading
+	ep.Peak = max(ep.Peak, r.Score)
+	ep.Points++
+	if (r.Residual < 0) == (ep.Side < 0) {
+		ep.Onside++
+	}
+	long := ep.Points >= shiftPoints && x.at-ep.OpenedAt >= shiftMillis
+	if long && (ep.Kind == KindSpike || ep.Kind == KindDip) && float64(ep.Onside) >= shiftShare*float64(ep.Points) {
+		ep.Kind = KindLevelShift
+	}
+}
+
+// fresh says whether there is something to say: the point itself is abnormal.
+func (ep *episode) fresh(x *point) bool { return x.reading.Score >= x.standing.Close }
+
+// say makes the record of a revision.
+func (s *Shard) say(x *point, ep *episode, rev Revision, c *cause) {
+	ep.UpdatedAt, ep.EventAt = x.at, x.at
+	x.part.touch(x.slot)
+	series := x.part.slots[x.slot].series
+	a := &Anomaly{
+		ID: ep.ID, Revision: rev, Series: series, Kind: ep.Kind, Epoch: c.epoch, At: x.at, OpenedAt: ep.OpenedAt,
+		Value: x.value, Expected: x.reading.Expected, Score: x.reading.Score, Peak: ep.Peak,
+		Threshold: x.standing, Tier: "lean", Direction: direction(x.reading.Residual),
+	}
+	a.Lower, a.Upper = s.bounds(x)
+	a.Factors = s.factors(x, a)
+	c.add(a, mark{batch: c.batch, epoch: c.epoch, at: x.at, series: series.ID, kind: uint8(ep.Kind), rev: rev})
+}
+
+func direction(residual float64) int8 {
+	switch {
+	case residual > 0:
+		return 1
+	case residual < 0:
+		return -1
+	}
+	return 0
+}
+
+func (c *cause) add(r Record, m mark) {
+	c.fx.Records = append(c.fx.Records, r)
+	c.fx.marks = append(c.fx.marks, m)
+}
+
+// bounds are the values between which the point would not have opened an
+// episode.
+func (s *Shard) bounds(x *point) (lower, upper float64) {
+	m := x.part.measureOf(x.slot)
+	switch {
+	case x.channel == channelSlow:
+		return x.reading.Expected - x.reading.Scale, x.reading.Expected + x.reading.Scale
+	case m.ratio != 0:
+		return s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
+	}
+	lower, upper, _ = s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
+	return lower, upper
+}

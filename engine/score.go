@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/homeostat/homeostat/models"
+	"github.com/homeostat/homeostat/models/lean"
+)
+
+// The channels of a measurement, each with an episode and a threshold of its
+// own.
+const (
+	channelMain  = iota // the baseline, or the counts of a ratio
+	channelSlow         // the slow rise of a gauge
+	numChannels         // those with an alarm
+	channelQuiet = numChannels
+)
+
+// alarm is the hysteresis of one channel.
+type alarm = models.Alarm
+
+// point is one measurement while it is scored.
+type point struct {
+	part     *partition
+	slot     uint32
+	channel  int
+	at       int64
+	value    float64
+	reading  *models.Reading
+	pooled   float64 // requests behind a ratio, 0 elsewhere
+	slope    float64 // per hour, of the slow channel
+	since    int64   // when the slow rise began, ms
+	before   models.Score
+	change   models.Change
+	standing Threshold
+}
+
+// scoreGauge scores a measurement by the lean baseline, lets its episode take
+// the score in, and then learns the value. Learning comes after, so that a
+// value is never compared with itself.
+func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause) {
+	sl := &p.slots[i]
+	if sl.role == roleDerived {
+		if at <= sl.lastAt {
+			return
+		}
+		s.wake(p, i, at, v, c)
+		sl.lastAt, sl.last = at, v
+		p.touch(i)
+		c.receipt.Derived++
+	}
+	m := p.measureOf(i)
+	model, r := s.engine.model, &s.reading
+	model.Score(&m.core, p.season(m), at, v, r)
+	x := point{part: p, slot: i, at: at, value: v, reading: r}
+	s.compare(&x, m, c)
+	model.Learn(&m.core, p.season(m), at, v, r, m.weight(r.Score))
+	if m.season == 0 && m.core.WantsSeason() {
+		p.seasons = append(p.seasons, lean.Season{})
+		m.season = uint32(len(p.seasons))
+		model.MakeSeason(&m.core, p.season(m))
+	}
+}
+
+// scoreRatio scores failed of total requests by their counts.
+func (s *Shard) scoreRatio(p *partition, i uint32, at int64, failed, total float64, c *cause) {
+	sl := &p.slots[i]
+	if at <= sl.lastAt {
+		return
+	}
+	v := failed / total
+	s.wake(p, i, at, v, c)
+	sl.lastAt, sl.last = at, v
+	p.touch(i)
+	c.receipt.Derived++
+	m := p.measureOf(i)
+	core, r := &p.ratios[m.ratio-1], &s.reading
+	s.engine.shares.Score(core, at, failed, total, r)
+	x := point{part: p, slot: i, at: at, value: v, reading: r, pooled: total}
+	s.compare(&x, m, c)
+	s.engine.shares.Learn(core, at, failed, total, r, 1)
+}
+
+// compare lets the episode of a point's channel take its score in and says what
+// that came to.
+func (s *Shard) compare(x *point, m *measure, c *cause) {
+	if s.engine.cfg.Trace {
+		defer func() {
+			if x.channel == channelMain {
+				c.fx.Scored = append(c.fx.Scored, Scored{
+					Series: x.part.slots[x.slot].series, At: x.at, Value: x.value, Reading: *x.reading,
+					Alarm: m.alarm[channelMain].Open, Opened: x.change == models.Opened,
+				})
+			}
+		}()
+	}
+	if c.quiet {
+		return
+	}
+	a := &m.alarm[x.channel]
+	open, close := s.thresholds(x, m)
+	if !a.Open && x.reading.Score < open {
+		return
+	}
+	ep := x.part.episodes[episodeKey{x.slot, uint8(x.channel)}]
+	if ep != nil && x.at <= ep.EventAt {
+		return // what this point did was said before a crash
+	}
+	x.standing = s.standing(x, m, open, close)
+	x.change = a.Step(x.reading.Score, open, close)
+	s.tell(x, ep, c)
+}
+
+// weight is how much of a value is learnt: all of it while the score is
+// ordinary, less as it rises, so that an incident does not become normal, and
+// never nothing, so that a true level shift is learnt in the end.
+func (m *measure) weight(score models.Score) float64 {
+	return models.WeightOf(score)
+}
+
+// thresholds are the opening and closing thresholds in force for a point.
+func (s *Shard) thresholds(x *point, m *measure) (open, close models.Score) {
+	switch x.channel {
+	case channelSlow:
+		open = s.engine.slowOpen
+	default:
+		open = s.configured(x.part, m)
+	}
+	if x.part.slots[x.slot].flags&flagMoved != 0 {
+		open = x.part.moved[x.slot].at(x.at).apply(open)
+	}
+	return open, open / 2
+}
+
+// configured is the threshold that one false alarm in FalseAlarmDays comes to
+// at the measurement's interval.
+func (s *Shard) configured(p *partition, m *measure) models.Score {
+	var interval float64
+	if m.ratio != 0 {
+		interval = p.ratios[m.ratio-1].Interval()
+	} else {
+		interval = m.core.Step() / 1000
+	}
+	whole := uint32(math.Max(1, math.Round(interval)))
+	if whole != m.openFor {
+		m.openFor = whole
+		m.open = int16(s.engine.configuredAt(float64(whole)))
+	}
+	return models.Score(m.open)
+}
