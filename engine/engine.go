@@ -94,13 +94,18 @@ func (e *Engine) partition(number uint8) *partition { return e.shardOf(number).o
 // between two ticks each looks only at itself: which series are refused must
 // not depend on how many shards there are.
 func (e *Engine) countSeries() {
-	e.series, e.measured = 0, 0
+	series := 0
+	e.measured = 0
 	for _, s := range e.shards {
-		for _, p := range s.parts {
-			e.series += len(p.index)
+		for _, p := range s.active {
+			series += len(p.index)
 			e.measured += len(p.measures)
 		}
 	}
+	if series == e.series && e.settle.open != 0 {
+		return
+	}
+	e.series = series
 	room := max(0, e.cfg.MaxSeries-e.series)
 	for _, s := range e.shards {
 		for _, p := range s.parts {

@@ -57,7 +57,7 @@ func senderHash(name string) uint32 {
 // noteSenders collects the names of the senders that the partitions have seen.
 func (e *Engine) noteSenders() {
 	for _, s := range e.shards {
-		for _, p := range s.parts {
+		for _, p := range s.active {
 			for h, seen := range p.senders {
 				if _, ok := e.settle.senders[h]; !ok {
 					e.settle.senders[h] = seen.name
@@ -71,7 +71,7 @@ func (e *Engine) noteSenders() {
 func (e *Engine) newest(sender uint32) int64 {
 	var at int64
 	for _, s := range e.shards {
-		for _, p := range s.parts {
+		for _, p := range s.active {
 			if seen := p.senders[sender]; seen != nil {
 				at = max(at, seen.at)
 			}

@@ -251,6 +251,7 @@ func (e *Engine) LoadPage(id PageID, b []byte) error {
 		return fmt.Errorf("%w: %v: kind %d with %d entries", ErrPage, id, kind, count)
 	}
 	p := e.partition(id.Partition)
+	e.shardOf(id.Partition).activate(p)
 	if groups {
 		return p.loadGroups(id, int(count), r)
 	}

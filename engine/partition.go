@@ -80,6 +80,7 @@ type partition struct {
 	wheel    map[int64][]uint32
 	dirty    map[uint32]struct{} // page numbers
 	heard    int64               // the minute up to which the wheel has turned
+	active   bool                // in Shard.active
 	room     int                 // how many series may still be added before the next tick
 }
 

@@ -135,6 +135,7 @@ func (e *Engine) redoAnomaly(a *Anomaly) {
 	i, ok := p.index[a.Series.ID]
 	if !ok {
 		i = p.addSlot(a.Series, roleOf(a.Series), a.OpenedAt-1)
+		e.shardOf(p.number).activate(p)
 		p.join(i)
 	}
 	ch := channelOf(a.Kind)

@@ -14,6 +14,7 @@ type Shard struct {
 	engine  *Engine
 	index   int
 	parts   []*partition // by partition number / n
+	active  []*partition // those that hold anything, by number
 	reading models.Reading
 }
 
@@ -98,6 +99,7 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	if reason != ReasonNone {
 		return reason
 	}
+	s.activate(p)
 	sl := &p.slots[i]
 	switch {
 	case at < sl.lastAt:
@@ -124,6 +126,16 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	}
 	s.wake(p, i, at, v, c)
 	return s.use(p, i, at, v, h, c)
+}
+
+// activate makes a partition one that closes and settles visit.
+func (s *Shard) activate(p *partition) {
+	if p.active {
+		return
+	}
+	p.active = true
+	at, _ := slices.BinarySearchFunc(s.active, p, func(a, b *partition) int { return int(a.number) - int(b.number) })
+	s.active = slices.Insert(s.active, at, p)
 }
 
 // use gives a value to what its series' role makes of it.
@@ -170,7 +182,7 @@ func (s *Shard) Close(t Tick, fx *Effects) {
 	fx.Receipts = append(fx.Receipts, Receipt{})
 	c := cause{fx: fx, receipt: &fx.Receipts[len(fx.Receipts)-1]}
 	open := s.engine.openAt(t)
-	for _, p := range s.parts {
+	for _, p := range s.active {
 		s.closeGroups(p, open, &c)
 		if len(p.newborn) > 0 {
 			p.inherit(open)
