@@ -30,7 +30,9 @@ type Engine struct {
 	grace, maxAhead, updateEvery, silentAfter, incidentGap, watchFor int64
 
 	slowOpen models.Score
-	series   int // received, as of the last settle
+	loaded   bool // no tick came since the state was loaded
+	redone   bool // records were redone: the pages are older than the log
+	series   int  // received, as of the last settle
 	measured int
 }
 

@@ -82,7 +82,7 @@ func (e *Engine) group(f fact, epoch int64) {
 	name := groupName{f.Workload, f.Kind == KindDataFault}
 	inc := e.settle.groups[name]
 	if inc == nil {
-		if f.Revision == Closed {
+		if f.Revision != Opened {
 			return // its incident is closed already
 		}
 		inc = &incident{

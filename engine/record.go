@@ -18,6 +18,7 @@ type settleRecord struct {
 	Version int
 	Open    int64
 	Tick    int64
+	Deaf    int64
 	Facts   []fact
 	Hushes  []hush
 	Groups  []*incident
@@ -31,7 +32,7 @@ type settleRecord struct {
 func (e *Engine) AppendSettle(b []byte) ([]byte, error) {
 	st := &e.settle
 	rec := settleRecord{
-		Version: settleVersion, Open: st.open, Tick: st.tick, Facts: st.facts, Hushes: st.hushes,
+		Version: settleVersion, Open: st.open, Tick: st.tick, Deaf: st.deaf, Facts: st.facts, Hushes: st.hushes,
 		Senders: st.senders, Actions: e.Unresolved(), Book: st.book,
 	}
 	for _, name := range sortedNames(st.groups) {
@@ -57,7 +58,7 @@ func (e *Engine) LoadSettle(b []byte) error {
 		return fmt.Errorf("engine: settle record: version %d, known is %d", rec.Version, settleVersion)
 	}
 	st := newSettle()
-	st.open, st.tick, st.facts, st.hushes, st.book = rec.Open, rec.Tick, rec.Facts, rec.Hushes, rec.Book
+	st.open, st.tick, st.deaf, st.facts, st.hushes, st.book = rec.Open, rec.Tick, rec.Deaf, rec.Facts, rec.Hushes, rec.Book
 	if rec.Senders != nil {
 		st.senders = rec.Senders
 	}
@@ -72,6 +73,7 @@ func (e *Engine) LoadSettle(b []byte) error {
 	}
 	st.hushes = slices.DeleteFunc(st.hushes, func(h hush) bool { return !e.holds(h) })
 	e.settle = st
+	e.loaded = true
 	e.countSeries()
 	for _, s := range e.shards {
 		for _, p := range s.parts {
@@ -93,6 +95,7 @@ func (e *Engine) holds(h hush) bool {
 // are redone in the order of the log, after the pages and the settle record are
 // loaded; one that the state contains already changes nothing.
 func (e *Engine) Redo(r Record) error {
+	e.loaded, e.redone = true, true
 	switch r := r.(type) {
 	case Tick:
 		e.settle.tick = max(e.settle.tick, r.Now)

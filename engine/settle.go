@@ -10,6 +10,7 @@ import (
 type settle struct {
 	open    int64 // start of the open epoch, ms; 0 before the first tick
 	tick    int64 // time of the last tick, ms
+	deaf    int64 // until this time homeostat itself was not there to hear: nobody was silent before it, ms
 	facts   []fact
 	hushes  []hush
 	groups  map[groupName]*incident // open incidents
@@ -92,7 +93,8 @@ func (e *Engine) Merge(parts []*Effects, fx *Effects) {
 func (e *Engine) Settle(t Tick, fx *Effects) {
 	st := &e.settle
 	open := e.openAt(t)
-	first := st.open == 0
+	st.deaf = e.deafUntil(t)
+	e.loaded, e.redone = false, false
 	st.tick = max(st.tick, t.Now)
 	st.open = open
 	e.countSeries()
@@ -107,9 +109,7 @@ func (e *Engine) Settle(t Tick, fx *Effects) {
 		e.settleEpoch(due, t, fx)
 	}
 	e.settleFaults(open-EpochMillis, fx)
-	if !first || len(st.book.Pending) > 0 {
-		e.learn(t, fx)
-	}
+	e.learn(t, fx)
 }
 
 // nextDue is the earliest epoch at which something waits to be settled.

@@ -182,12 +182,13 @@ func (s *Shard) Close(t Tick, fx *Effects) {
 	fx.Receipts = append(fx.Receipts, Receipt{})
 	c := cause{fx: fx, receipt: &fx.Receipts[len(fx.Receipts)-1]}
 	open := s.engine.openAt(t)
+	deaf := s.engine.deafUntil(t)
 	for _, p := range s.active {
 		s.closeGroups(p, open, &c)
 		if len(p.newborn) > 0 {
 			p.inherit(open)
 		}
-		s.listen(p, open, &c)
+		s.listen(p, open, deaf, &c)
 	}
 }
 

@@ -106,7 +106,7 @@ func (p *partition) patience(i uint32, after int64) int64 {
 }
 
 // listen finds the series that should have sent by now.
-func (s *Shard) listen(p *partition, open int64, c *cause) {
+func (s *Shard) listen(p *partition, open, deaf int64, c *cause) {
 	now := open / minuteMillis
 	if now <= p.heard {
 		return
@@ -124,13 +124,27 @@ func (s *Shard) listen(p *partition, open int64, c *cause) {
 		delete(p.wheel, m)
 		slices.SortFunc(waiting, func(a, b uint32) int { return compareIDs(p.slots[a].series.ID, p.slots[b].series.ID) })
 		for _, i := range waiting {
-			s.hear(p, i, m*minuteMillis, c)
+			s.hear(p, i, m*minuteMillis, deaf, c)
 		}
 	}
 }
 
+// deafGap is the longest time between two ticks that is no absence of homeostat
+// itself, in milliseconds.
+const deafGap = minuteMillis
+
+// deafUntil is the time before which nobody counts as silent. After a restart
+// the newest values known may be as old as the last sweep, and what came during
+// the absence was not heard at all.
+func (e *Engine) deafUntil(t Tick) int64 {
+	if e.loaded && (e.redone || t.Now-e.settle.tick > deafGap) {
+		return t.Now
+	}
+	return e.settle.deaf
+}
+
 // hear looks at one series whose minute has come.
-func (s *Shard) hear(p *partition, i uint32, now int64, c *cause) {
+func (s *Shard) hear(p *partition, i uint32, now, deaf int64, c *cause) {
 	sl := &p.slots[i]
 	c.epoch = floorEpoch(now)
 	sl.flags &^= flagWheel
@@ -148,8 +162,8 @@ func (s *Shard) hear(p *partition, i uint32, now int64, c *cause) {
 		return
 	}
 	patience := p.patience(i, s.engine.silentAfter)
-	if sl.lastAt+patience > now {
-		p.watch(i, sl.lastAt, s.engine.silentAfter)
+	if heard := max(sl.lastAt, deaf); heard+patience > now {
+		p.watch(i, heard, s.engine.silentAfter)
 		return
 	}
 	if sl.flags&flagLive != 0 {
@@ -173,7 +187,7 @@ func (s *Shard) closeUnheard(p *partition, i uint32, now int64, c *cause) {
 	for ch := range numChannels {
 		a := &p.measures[m-1].alarm[ch]
 		ep := p.episodes[episodeKey{i, uint8(ch)}]
-		if !a.Open || ep == nil || !ep.Open {
+		if !a.Open || ep == nil || !ep.Open || now <= ep.EventAt {
 			continue
 		}
 		*a = models.Alarm{}
