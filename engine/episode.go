@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math"
+
 	"github.com/homeostat/homeostat/models"
 )
 
@@ -42,10 +44,7 @@ func (s *Shard) tell(x *point, ep *episode, c *cause) {
 		if r.Residual < 0 {
 			side = -1
 		}
-		kind := kindOf(x.part.slots[x.slot].class, side)
-		if x.channel == channelSlow {
-			kind = KindLeak
-		}
+		kind := x.kind(side)
 		id := x.part.slots[x.slot].series.ID
 		ep = &episode{
 			ID: anomalyID(id, x.at, kind), Kind: kind, Open: true, OpenedAt: x.at, Peak: r.Score, Side: side, Points: 1, Onside: 1,
@@ -65,6 +64,33 @@ func (s *Shard) tell(x *point, ep *episode, c *cause) {
 		}
 	}
 }
+
+// kind names the trouble that a point opens.
+func (x *point) kind(side int8) Kind {
+	if x.channel == channelSlow {
+		return KindLeak
+	}
+	kind := kindOf(x.part.slots[x.slot].class, side)
+	if (kind == KindSpike || kind == KindDip) && x.lostSeason() {
+		return KindLostSeason
+	}
+	return kind
+}
+
+// lostSeason says that a value is unusual because it stayed where it was while
+// the season went on: what moved away is what was expected, not the value.
+func (x *point) lostSeason() bool {
+	m := x.part.measureOf(x.slot)
+	if m.season == 0 || m.ratio != 0 {
+		return false
+	}
+	level := m.core.Level()
+	return math.Abs(x.value-level) < lostShare*math.Abs(x.reading.Expected-level)
+}
+
+// lostShare is how little, of the way that the season went, a value may have
+// moved for its season to be lost.
+const lostShare = 0.3
 
 // take counts a point of an open episode, and names the episode anew when its
 // shape has become plain.
