@@ -1,0 +1,139 @@
+package history
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeostat/homeostat/engine"
+)
+
+func TestTimeGoesOnAsItDoesLive(t *testing.T) {
+	path := put(t, t.TempDir(), "cpu.csv", "timestamp,value\n1000,1\n1001,2\n1001,3\n1060,4\n1260,5\n")
+	text, r, err := replay(t, Config{Beyond: 20 * time.Second}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, text, `
+tick 1000
+batch replay quiet=false
+  {__name__="cpu", job="replay", service="cpu"} 1 @1000
+tick 1001
+batch replay quiet=false
+  {__name__="cpu", job="replay", service="cpu"} 2 @1001
+  {__name__="cpu", job="replay", service="cpu"} 3 @1001
+tick 1012
+tick 1060
+batch replay quiet=false
+  {__name__="cpu", job="replay", service="cpu"} 4 @1060
+tick 1071
+tick 1131
+tick 1191
+tick 1251
+tick 1260
+batch replay quiet=false
+  {__name__="cpu", job="replay", service="cpu"} 5 @1260
+tick 1271
+tick 1281
+`)
+	if read, total := r.Progress(); read != total || total == 0 {
+		t.Errorf("read %d of %d bytes, want all", read, total)
+	}
+}
+
+func TestFilesMergeInOrderOfTime(t *testing.T) {
+	folder := t.TempDir()
+	a := put(t, folder, "a.csv", "timestamp,value\n10,1\n30,3\n50,5\n")
+	b := putGzip(t, folder, "b.csv.gz", "timestamp,value\n20,2\n30,3\n40,4\n")
+	text, _, err := replay(t, Config{}, b, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := samples(text)
+	for i, at := range []string{"@10", "@20", "@30", "@30", "@40", "@50"} {
+		if line := strings.Split(got, "\n")[i]; !strings.HasSuffix(line, at) {
+			t.Errorf("line %d is %q, want %s", i, line, at)
+		}
+	}
+	again, _, err := replay(t, Config{}, a, b)
+	if err != nil || again != text {
+		t.Errorf("the order of the paths changes the events: %v\n%s", err, again)
+	}
+}
+
+func TestFilesOfOneNameAreWorkloadsOfTheirOwn(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	put(t, folder, "one/cpu.csv", "timestamp,value\n10,1\n")
+	put(t, folder, "two/cpu.csv", "timestamp,value\n10,1\n")
+	text, _, err := replay(t, Config{}, "one/cpu.csv", "two/cpu.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{`service="one/cpu"`, `service="two/cpu"`, `__name__="one_cpu"`} {
+		if !strings.Contains(text, name) {
+			t.Errorf("%s is missing in\n%s", name, text)
+		}
+	}
+}
+
+func TestBatchesBelongToTheCaller(t *testing.T) {
+	path := put(t, t.TempDir(), "cpu.csv", "timestamp,value\n"+strings.Repeat("10,1\n", 10)+strings.Repeat("11,2\n", 10))
+	r, err := Open(Config{MaxBatch: 4}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	kept := map[*engine.Batch]float64{}
+	total := 0
+	for {
+		ev, err := r.Next()
+		if err != nil {
+			break
+		}
+		if b, ok := ev.(*engine.Batch); ok {
+			if len(b.Samples) > 4 {
+				t.Errorf("a batch of %d samples, want 4 at most", len(b.Samples))
+			}
+			kept[b] = b.Samples[0].Value
+			total += len(b.Samples)
+		}
+	}
+	for b, v := range kept {
+		for _, s := range b.Samples {
+			if s.Value != v {
+				t.Fatalf("a batch changed after it was handed over: %v", b.Samples)
+			}
+		}
+	}
+	if total != 20 {
+		t.Errorf("%d samples, want 20", total)
+	}
+}
+
+func TestAnEmptyReplayHasNoEvents(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{"empty.csv": "", "header.csv": "timestamp,value\n", "m.om": "# EOF\n"} {
+		text, _, err := replay(t, Config{}, put(t, folder, name, text))
+		if err != nil || text != "" {
+			t.Errorf("%s: %v, events %q, want none", name, err, text)
+		}
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for _, cfg := range []Config{
+		{Grace: -1}, {Beyond: -1}, {TickEvery: time.Millisecond}, {MaxBatch: -1}, {MaxSamples: -1}, {MaxSeries: -1},
+		{Naming: engine.Naming{WorkloadBy: [][]string{{}}}},
+	} {
+		if _, err := Open(cfg, "x.csv"); err == nil || !strings.HasPrefix(err.Error(), "replay: ") {
+			t.Errorf("%+v: error %v, want one of the configuration", cfg, err)
+		}
+	}
+	if _, err := Open(Config{}); err == nil {
+		t.Error("a replay of no file is accepted")
+	}
+	if _, err := Open(Config{}, t.TempDir()); err == nil || !strings.Contains(err.Error(), "folder") {
+		t.Errorf("a folder: error %v, want one that says so", err)
+	}
+}
