@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -36,7 +37,6 @@ var defaultWorkloadBy = [][]string{
 	{"svc"},
 	{"app"},
 	{"instance"},
-	{"__name__"},
 }
 
 func (n Naming) withDefaults() Naming {
@@ -80,15 +80,24 @@ func (n Naming) Workload(ls labels.Labels) Workload {
 				b.WriteByte(',')
 			}
 			b.WriteString(name)
-			b.WriteString(`="`)
-			b.WriteString(v)
-			b.WriteByte('"')
+			b.WriteByte('=')
+			b.WriteString(strconv.Quote(v))
 		}
 		if found {
 			return Workload(b.String())
 		}
 	}
-	return Workload(`__name__="` + ls.Get(labels.MetricName) + `"`)
+	return nameless(ls)
+}
+
+// nameless is the workload of a series that only has a name. The parts of a
+// histogram or summary stay together.
+func nameless(ls labels.Labels) Workload {
+	name := ls.Get(labels.MetricName)
+	for _, part := range []string{"_bucket", "_sum", "_count"} {
+		name = strings.TrimSuffix(name, part)
+	}
+	return Workload("__name__=" + strconv.Quote(name))
 }
 
 // The hashes that controllers append to a pod's name use an alphabet without

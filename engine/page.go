@@ -251,7 +251,9 @@ func (e *Engine) LoadPage(id PageID, b []byte) error {
 		return fmt.Errorf("%w: %v: kind %d with %d entries", ErrPage, id, kind, count)
 	}
 	p := e.partition(id.Partition)
-	e.shardOf(id.Partition).activate(p)
+	s := e.shardOf(id.Partition)
+	s.activate(p)
+	s.loaded = true
 	if groups {
 		return p.loadGroups(id, int(count), r)
 	}

@@ -96,6 +96,11 @@ func (e *Engine) holds(h hush) bool {
 // loaded; one that the state contains already changes nothing.
 func (e *Engine) Redo(r Record) error {
 	e.loaded, e.redone = true, true
+	for _, s := range e.shards {
+		if s.loaded {
+			s.mend()
+		}
+	}
 	switch r := r.(type) {
 	case Tick:
 		e.settle.tick = max(e.settle.tick, r.Now)

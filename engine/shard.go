@@ -15,6 +15,7 @@ type Shard struct {
 	index   int
 	parts   []*partition // by partition number / n
 	active  []*partition // those that hold anything, by number
+	loaded  bool         // pages were loaded and not mended yet
 	reading models.Reading
 }
 
@@ -49,6 +50,9 @@ func (s *Shard) own(number uint8) *partition {
 // batch, in order, a receipt of the shard's share (a batch's receipt is the sum
 // over shards). Shards may step at the same time, each with an fx of its own.
 func (s *Shard) Step(batches []*Batch, fx *Effects) {
+	if s.loaded {
+		s.mend()
+	}
 	for n, b := range batches {
 		fx.Receipts = append(fx.Receipts, Receipt{})
 		c := cause{fx: fx, receipt: &fx.Receipts[len(fx.Receipts)-1], batch: n, quiet: b.Quiet}
@@ -181,6 +185,9 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 func (s *Shard) Close(t Tick, fx *Effects) {
 	fx.Receipts = append(fx.Receipts, Receipt{})
 	c := cause{fx: fx, receipt: &fx.Receipts[len(fx.Receipts)-1]}
+	if s.loaded {
+		s.mend()
+	}
 	open := s.engine.openAt(t)
 	deaf := s.engine.deafUntil(t)
 	for _, p := range s.active {
