@@ -23,7 +23,8 @@ type Config struct {
 	// Beyond is how far after the second of the last sample the last Tick
 	// lies. Default 1 min.
 	Beyond time.Duration
-	// TickEvery bounds the step between two ticks in a gap. Default 1 min.
+	// TickEvery bounds the step between two ticks in a gap, but a gap of more
+	// than 100,000 such steps has longer ones. Default 1 min.
 	TickEvery time.Duration
 	// Lenient skips rows that can't be read, and counts them; else they are an
 	// error that names file and line.

@@ -32,7 +32,9 @@ type pace struct {
 	tick  int64 // the last one
 	final int64 // the tick to end with
 	until int64 // tick up to here before going on
-	limit int64 // no tick lies after it
+	// stride is the step to until; 0 when it is not on its way.
+	stride int64
+	limit  int64 // no tick lies after it
 
 	batches []engine.Batch
 	room    []engine.Sample
@@ -79,11 +81,21 @@ func (p *pace) Next() (engine.Event, error) {
 	return p.batch(start), nil
 }
 
+// maxSteps bounds the ticks in one gap: a year away from the data, a wrong time
+// shall not cost the minutes in between.
+const maxSteps = 100_000
+
 // step is the next tick on the way to p.until.
 func (p *pace) step() engine.Tick {
 	next := p.until
-	if p.tick != none && next-p.tick > p.cfg.TickEvery.Milliseconds() {
-		next = p.tick + p.cfg.TickEvery.Milliseconds()
+	if p.tick != none {
+		if p.stride == 0 {
+			p.stride = max(p.cfg.TickEvery.Milliseconds(), (next-p.tick)/maxSteps)
+		}
+		next = min(next, p.tick+p.stride)
+	}
+	if next == p.until {
+		p.stride = 0
 	}
 	p.tick = next
 	return engine.Tick{Now: next}

@@ -137,3 +137,17 @@ func TestConfigIsChecked(t *testing.T) {
 		t.Errorf("a folder: error %v, want one that says so", err)
 	}
 }
+
+func TestAWrongTimeCostsABoundedNumberOfTicks(t *testing.T) {
+	path := put(t, t.TempDir(), "x.csv", "time,value\n0,1\n4000000000,2\n")
+	text, _, err := replay(t, Config{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text, "tick"); n > maxSteps+10 {
+		t.Errorf("%d ticks, want at most about %d", n, maxSteps)
+	}
+	if !strings.Contains(text, "tick 4e+09\nbatch") {
+		t.Error("there is no tick at the second of the last sample")
+	}
+}
