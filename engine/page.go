@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -317,11 +318,23 @@ func (l *loadedSlot) read(r reader) error {
 			return fmt.Errorf("part %d: %w", tag, err)
 		}
 	}
-	if l.series == nil || l.role == 0 {
+	if l.series == nil || l.role == 0 || l.role > roleRatio {
 		return errors.New("no identity")
+	}
+	times := []int64{l.lastAt, l.firstAt}
+	for _, ep := range l.episodes {
+		times = append(times, ep.OpenedAt, ep.UpdatedAt, ep.EventAt)
+	}
+	if !plausible(times) {
+		return errors.New("times that no sample has")
 	}
 	l.class = classOf(l.series, l.role)
 	return nil
+}
+
+// plausible says that all times lie where those of samples do.
+func plausible(times []int64) bool {
+	return !slices.ContainsFunc(times, func(at int64) bool { return at < -1 || at > maxTime })
 }
 
 func (l *loadedSlot) readPart(tag byte, r reader) error {
@@ -356,7 +369,11 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		if l.episodes == nil {
 			l.episodes = map[uint8]*episode{}
 		}
-		l.episodes[ch] = r.episode()
+		ep := r.episode()
+		if ep == nil || ch > silentEpisode {
+			return errors.New("no episode")
+		}
+		l.episodes[ch] = ep
 	case tagThreshold:
 		l.moved = &movedThreshold{
 			Steps: int8(r.byte()), Prev: int8(r.byte()), From: r.varint(), Version: uint32(r.uvarint()), Cause: r.text(),

@@ -136,8 +136,9 @@ func (r *reader) group(g *group) {
 		g.outputs[i] = uint32(r.uvarint())
 	}
 	for _, w := range g.pending {
-		r.bad = r.bad || len(w.values) != len(g.members)
+		r.bad = r.bad || len(w.values) != len(g.members) || !plausible([]int64{w.at, w.close})
 	}
+	r.bad = r.bad || !plausible([]int64{g.doneAt, g.baseAt})
 	r.bad = r.bad || len(g.base) != 0 && len(g.base) != len(g.members)
 	if !r.bad {
 		g.series = series

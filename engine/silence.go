@@ -155,10 +155,8 @@ func (s *Shard) hear(p *partition, i uint32, now, deaf int64, c *cause) {
 			return
 		}
 		minute := now / minuteMillis
-		for minute <= p.heard {
-			minute += silenceLooks
-		}
-		p.stand(i, minute)
+		looks := max(0, (p.heard-minute)/silenceLooks+1)
+		p.stand(i, minute+looks*silenceLooks)
 		return
 	}
 	patience := p.patience(i, s.engine.silentAfter)
