@@ -85,13 +85,11 @@ func (s *Scale) Learn(e float64, g Gains) {
 	s.Floor, s.Mean, s.Hour = float32(f), float32(m), float32(h)
 }
 
-// Stretch multiplies every size by a factor of at least 0.
-func (s *Scale) Stretch(by float64) {
+// Plain returns a scale of the same size times a factor of at least 0, with no
+// hour visited yet.
+func (s *Scale) Plain(by float64) Scale {
 	times := func(v float64) float32 { return float32(math.Min(v*by, math.MaxFloat32)) }
-	s.Mean, s.Floor, s.Hour = times(float64(s.Mean)), times(float64(s.Floor)), times(float64(s.Hour))
-	for i, h := range s.table {
-		s.table[i] = pack(times(unpack(h)))
-	}
+	return Scale{Mean: times(float64(s.Mean)), Floor: times(float64(s.Floor)), Hour: times(s.base())}
 }
 
 // pack keeps a non-negative float32 in 16 bits: 8 of exponent and 8 of

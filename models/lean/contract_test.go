@@ -26,9 +26,15 @@ func subject(t testing.TB) modeltest.Subject {
 		New:   func() models.Model { return NewBaseline(m) },
 		Bytes: MaxRecordSize,
 		Open:  open,
-		// Heavy tails are not solved: see doc.go.
-		Above:  map[string]float64{modeltest.StudentT3.Name: 10},
-		Weekly: map[string]float64{modeltest.StudentT3.Name: 4, modeltest.Lognormal.Name: 1.5, modeltest.FewCounts.Name: 2.5},
+		// Heavy tails and rare counts are not solved, see the package's doc. These
+		// are bounds that hold, not goals.
+		Above: map[string]float64{modeltest.StudentT3.Name: 10},
+		Weekly: map[string]float64{
+			modeltest.StudentT3.Name:  4,
+			modeltest.Lognormal.Name:  2,
+			modeltest.FewCounts.Name:  2,
+			modeltest.MostlyZero.Name: 2.5,
+		},
 	}
 }
 

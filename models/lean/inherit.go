@@ -10,8 +10,8 @@ const (
 // Inherit gives a series that has few points the usual sizes and the
 // calibration of another series of its workload, so that it can be judged after
 // eight points of its own. What is inherited weighs about a hundred points, and
-// its own evidence beats it after as many. Where the series is, its level and
-// its season stay its own. If it lies higher than the other one, the sizes are
+// its own evidence beats it after as many. Where the series is, its level, its
+// season and its hours stay its own. If it lies higher than the other one, the sizes are
 // stretched as much: a busier pod deviates more. It reports whether anything
 // was inherited: nothing is before the first point, from a baseline that is not
 // warm itself, or by one that already is.
@@ -23,12 +23,9 @@ func (c *Core) Inherit(from *Core) bool {
 	if here, there := math.Abs(c.level), math.Abs(from.level); there > 0 && here > there {
 		stretch = math.Min(here/there, extreme)
 	}
-	c.scales, c.bodies = from.scales, from.bodies
 	for i := range c.scales {
-		if c.hour != from.hour {
-			c.scales[i].Enter(c.hour, from.hour)
-		}
-		c.scales[i].Stretch(stretch)
+		c.scales[i] = from.scales[i].Plain(stretch)
+		c.bodies[i] = from.bodies[i]
 		c.bodies[i].Forget(inheritedBody)
 	}
 	c.run = float32(math.Min(stretch*float64(from.run), extreme))

@@ -31,6 +31,7 @@ type Block struct {
 	Born      int64      // ms, when the block was made
 	Level     float64    // of x − day
 	WeekLevel float64    // of x − day − week
+	slow      float64    // the level that the tables are learnt against
 	Run       float32    // running |r| without the week
 	WeekRun   float32    // running |r| with the week
 	Recent    [2]float32 // the last two r of the forecast in use, newest first
@@ -44,12 +45,12 @@ type Block struct {
 }
 
 // BlockSize is the length of an encoded Block in bytes.
-const BlockSize = 3*8 + 5*4 + 4*4 + 2 + 2*dayBins + 2*weekBins
+const BlockSize = 4*8 + 5*4 + 4*4 + 2 + 2*dayBins + 2*weekBins
 
 // Make starts a block: no season, on a level, in steps that suit the usual
 // deviation of the series. Run is the error of whatever the block is to better.
 func (b *Block) Make(at, local int64, level, usual, run float64) {
-	*b = Block{Born: at, Level: level, WeekLevel: level, Run: float32(run), WeekRun: float32(run)}
+	*b = Block{Born: at, Level: level, WeekLevel: level, slow: level, Run: float32(run), WeekRun: float32(run)}
 	b.unit = float32(math.Max(usual/finest, 1e-30))
 	b.dayBin, _ = place(local, dayMillis, dayWidth, dayBins)
 	b.weekBin, _ = place(local, weekMillis, weekWidth, weekBins)
@@ -156,18 +157,23 @@ func (b *Block) Learn(at, local int64, x, usual float64, g Gains, weight float64
 	}
 	b.learnRuns(r, rw, g.Run*weight, b.Young(at))
 
+	// The tables are learnt against a level of half a day, not against the fast
+	// one: that would follow most of the day's shape itself and leave the tables
+	// so little that they would take weeks.
 	limit := updateClip * usual
-	forDay := r
+	d := x - day - b.slow
+	forDay, forWeek := d, clip(d-week, limit)
 	if inUse {
-		forDay = rw
+		forDay = d - week
 	}
+	b.slow += g.Run * weight * forDay
 	if !b.Young(at) {
 		forDay = clip(forDay, limit)
 	}
 	// The first days move a bin further, as a mean of few visits does.
 	visit := math.Max(g.Visit, 1/(2+float64((at-b.Born)/dayMillis)))
 	spread(&b.dayPair, dayShare, forDay*weight*perPoint(visit, g.Step, dayWidth))
-	spread(&b.weekPair, weekShare, clip(rw, limit)*weight*perPoint(g.Visit, g.Step, weekWidth))
+	spread(&b.weekPair, weekShare, forWeek*weight*perPoint(g.Visit, g.Step, weekWidth))
 	b.Level += g.Level * weight * (x - day - b.Level)
 	b.WeekLevel += g.Level * weight * (x - day - week - b.WeekLevel)
 }
@@ -223,6 +229,7 @@ func (b *Block) Append(p []byte) []byte {
 	p = le.AppendUint64(p, uint64(b.Born))
 	p = le.AppendUint64(p, math.Float64bits(b.Level))
 	p = le.AppendUint64(p, math.Float64bits(b.WeekLevel))
+	p = le.AppendUint64(p, math.Float64bits(b.slow))
 	p = ewma.AppendFloats(p, b.Run, b.WeekRun, b.Recent[0], b.Recent[1], b.unit,
 		b.dayPair[0], b.dayPair[1], b.weekPair[0], b.weekPair[1])
 	p = append(p, b.dayBin, b.weekBin)
@@ -242,15 +249,16 @@ func (b *Block) Parse(p []byte) bool {
 	b.Born = int64(le.Uint64(p))
 	b.Level = math.Float64frombits(le.Uint64(p[8:]))
 	b.WeekLevel = math.Float64frombits(le.Uint64(p[16:]))
-	good := ewma.ParseFloats(p[24:], &b.Run, &b.WeekRun, &b.Recent[0], &b.Recent[1], &b.unit,
+	b.slow = math.Float64frombits(le.Uint64(p[24:]))
+	good := ewma.ParseFloats(p[32:], &b.Run, &b.WeekRun, &b.Recent[0], &b.Recent[1], &b.unit,
 		&b.dayPair[0], &b.dayPair[1], &b.weekPair[0], &b.weekPair[1])
-	b.dayBin, b.weekBin = p[60], p[61]
+	b.dayBin, b.weekBin = p[68], p[69]
 	for i := range b.day {
-		b.day[i] = int16(le.Uint16(p[62+2*i:]))
+		b.day[i] = int16(le.Uint16(p[70+2*i:]))
 	}
 	for i := range b.week {
-		b.week[i] = int16(le.Uint16(p[62+2*dayBins+2*i:]))
+		b.week[i] = int16(le.Uint16(p[70+2*dayBins+2*i:]))
 	}
-	return good && finite(b.Level) && finite(b.WeekLevel) && b.unit > 0 && b.Run >= 0 && b.WeekRun >= 0 &&
+	return good && finite(b.Level) && finite(b.WeekLevel) && finite(b.slow) && b.unit > 0 && b.Run >= 0 && b.WeekRun >= 0 &&
 		b.dayBin < dayBins && b.weekBin < weekBins
 }
