@@ -2,7 +2,6 @@
 # the tools that they name, at the versions below.
 
 GO        ?= go
-BUF       ?= npx --yes @bufbuild/buf@1.75.0
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
 FUZZTIME  ?= 10s
@@ -21,17 +20,18 @@ test:
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
+# The last line lints the protocol and sees that its Go code is current.
 lint:
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./cmd/...
 	$(STATICCHECK) -tags e2e ./...
 	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
-	$(BUF) lint proto
+	./proto/generate.sh check
 
 fmt:
 	$(GOFUMPT) -w .
 
-# Write the Go code of the protocol; CI checks that what is committed is current.
+# Write the Go code of the protocol.
 proto:
 	./proto/generate.sh
 
