@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,14 +79,15 @@ func (tr traffic) run(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		seen := &collector{}
-		now := time.UnixMilli(trafficStart)
+		var clock atomic.Int64 // ms
+		clock.Store(trafficStart)
 		l := loop.New(loop.Config{
 			Sinks:    []loop.Sink{seen},
 			Actuator: dryrun.New(dryrun.Config{Log: slog.New(slog.DiscardHandler)}),
 			// An answer bears the time at which it came. The test's clock stands
 			// still between two ticks, so that this one thing of the outside world
 			// is the same in every run.
-			Now: func() time.Time { return now },
+			Now: func() time.Time { return time.UnixMilli(clock.Load()) },
 			// And so is the order of the answers.
 			ActionWorkers: 1,
 		}, e, &loop.Numbers{})
@@ -93,12 +95,12 @@ func (tr traffic) run(t *testing.T) []string {
 		ended := make(chan error, 1)
 		go func() { ended <- l.Run(ctx) }()
 
-		random := rand.New(rand.NewPCG(tr.seed, 0))
+		cuts, luck := rand.New(rand.NewPCG(tr.seed, 0)), rand.New(rand.NewPCG(tr.seed, 1))
 		var mu sync.Mutex
 		refused := func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return random.Float64() < tr.refuse
+			return luck.Float64() < tr.refuse
 		}
 		handler, err := remotewrite.New(
 			remotewrite.Config{Busy: func(err error) bool { return errors.Is(err, loop.ErrBusy) }}, e.Naming(),
@@ -113,13 +115,13 @@ func (tr traffic) run(t *testing.T) []string {
 		}
 
 		for turn := range trafficTurns {
-			now = now.Add(trafficStep * time.Millisecond)
+			now := clock.Add(trafficStep)
 			var senders sync.WaitGroup
 			for s, behind := range []int64{1_000, 30_000} {
 				if tr.quiet(s, turn) {
 					continue
 				}
-				requests := tr.cut(random, samplesOf(s, turn, now.UnixMilli()-behind))
+				requests := tr.cut(cuts, samplesOf(s, turn, now-behind))
 				senders.Go(func() {
 					for _, r := range requests {
 						post(t, handler, s, r)
@@ -129,11 +131,11 @@ func (tr traffic) run(t *testing.T) []string {
 			senders.Wait()
 			// The tick is a barrier: what was sent before it is in, what comes after
 			// it is later. Everything between two ticks may come in any order.
-			if err := l.Send(ctx, engine.Tick{Now: now.UnixMilli()}); err != nil {
+			if err := l.Send(ctx, engine.Tick{Now: now}); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait() // the answers of actions are in too
-			for _, ev := range seen.said(turn, now.UnixMilli()) {
+			for _, ev := range seen.said(turn, now) {
 				if err := l.Send(ctx, ev); err != nil {
 					t.Fatal(err)
 				}
