@@ -1,8 +1,6 @@
 package lean
 
 import (
-	"math"
-
 	"github.com/homeostat/homeostat/models/ewma"
 	"github.com/homeostat/homeostat/models/seasonal"
 	"github.com/homeostat/homeostat/models/tail"
@@ -71,7 +69,7 @@ func (c *Core) Level() float64 { return c.level }
 func (c *Core) WantsSeason() bool { return c.evidence.Strong() }
 
 // bounded keeps a finite value in a range in which no arithmetic overflows.
-func bounded(x float64) float64 { return math.Max(-extreme, math.Min(extreme, x)) }
+func bounded(x float64) float64 { return max(-extreme, min(extreme, x)) }
 
 // gap reports whether too long has passed since the last point for its value to
 // say what the next one should be.
@@ -90,7 +88,7 @@ func (c *Core) learnStep(at int64) {
 	case d < s:
 		s += stepFall * (d - s)
 	default:
-		s = math.Min(d, s*(1+stepRise))
+		s = min(d, s*(1+stepRise))
 	}
 	c.step = float32(s)
 }
@@ -98,5 +96,5 @@ func (c *Core) learnStep(at int64) {
 // usual returns the usual deviation of one point from the expected value.
 func (c *Core) usual() float64 {
 	l := &c.scales[levelPart]
-	return 1.25 * math.Max(float64(l.Mean), 0.2*float64(l.Floor))
+	return 1.25 * max(float64(l.Mean), 0.2*float64(l.Floor))
 }

@@ -21,14 +21,14 @@ func (c *Core) Inherit(from *Core) bool {
 	}
 	stretch := 1.0
 	if here, there := math.Abs(c.level), math.Abs(from.level); there > 0 && here > there {
-		stretch = math.Min(here/there, extreme)
+		stretch = min(here/there, extreme)
 	}
 	for i := range c.scales {
 		c.scales[i] = from.scales[i].Plain(stretch)
 		c.bodies[i] = from.bodies[i]
 		c.bodies[i].Forget(inheritedBody)
 	}
-	c.run = float32(math.Min(stretch*float64(from.run), extreme))
+	c.run = float32(min(stretch*float64(from.run), extreme))
 	c.points = inheritedPoints
 	return true
 }

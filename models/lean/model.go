@@ -17,7 +17,7 @@ type Model struct {
 	scale    float64
 	floor    float64
 	hour     float64
-	visit    float64 // share of the way that one visit of a bin of the day goes
+	visit    float64 // half-lives that one visit of a bin of the day is, times ln 2
 	coarsest float64 // ms
 }
 
@@ -35,7 +35,7 @@ func New(cfg Config) (*Model, error) {
 		floor: perMilli(cfg.Floor.Milliseconds()),
 		// An hour of the day is visited one hour in 24.
 		hour:     24 * perMilli(cfg.Hour.Milliseconds()),
-		visit:    1 - math.Exp2(-24/cfg.Season.Hours()),
+		visit:    math.Ln2 * 24 / cfg.Season.Hours(),
 		coarsest: float64(cfg.Coarsest.Milliseconds()),
 	}, nil
 }
@@ -70,8 +70,8 @@ func (m *Model) Score(c *Core, s *Season, at int64, x float64, r *models.Reading
 		if e[i] < 0 {
 			continue
 		}
-		size := math.Max(c.scales[i].At(hour, c.hour), roundoff*math.Abs(x)+math.SmallestNonzeroFloat32)
-		a := math.Log(math.Max(e[i]/size, quietest))
+		size := max(c.scales[i].At(hour, c.hour), roundoff*math.Abs(x)+math.SmallestNonzeroFloat32)
+		a := tail.Ln(max(e[i]/size, quietest))
 		kept[keptLog+i] = a
 		p := c.bodies[i].Score(a)
 		r.Parts[i] = models.ScoreOf(p)
@@ -125,7 +125,7 @@ func (c *Core) scaleOf(s *Season, at int64) float64 {
 	if c.seasonal(s, at) {
 		v = s.Error(at)
 	}
-	return math.Max(v, roundoff*math.Abs(c.level)+math.SmallestNonzeroFloat32)
+	return max(v, roundoff*math.Abs(c.level)+math.SmallestNonzeroFloat32)
 }
 
 // Learn takes a value in, at a weight from 0 to 1, given what Score said of it.
@@ -138,13 +138,13 @@ func (m *Model) Learn(c *Core, s *Season, at int64, x float64, r *models.Reading
 		c.begin(at, local, x)
 		return
 	}
-	weight = math.Max(0, math.Min(1, weight))
+	weight = max(0, min(1, weight))
 	gap := c.gap(at)
 	c.learnStep(at)
 	if c.points < math.MaxUint32 {
 		c.points++
 	}
-	step := math.Min(float64(c.step), m.coarsest)
+	step := min(float64(c.step), m.coarsest)
 	n := 1 / float64(c.points)
 	if hour := seasonal.Hour(local); hour != c.hour {
 		for i := range c.scales {
@@ -157,9 +157,9 @@ func (m *Model) Learn(c *Core, s *Season, at int64, x float64, r *models.Reading
 	}
 	kept := r.Scratch()
 	gains := ewma.Gains{
-		Mean:  weight * math.Max(n, ewma.Gain(m.scale*step)),
-		Floor: weight * math.Max(n, ewma.Gain(m.floor*step)),
-		Hour:  weight * math.Max(1/(float64(c.points)/ewma.Hours+float64(c.inHour)), ewma.Gain(m.hour*step)),
+		Mean:  weight * max(n, ewma.Gain(m.scale*step)),
+		Floor: weight * max(n, ewma.Gain(m.floor*step)),
+		Hour:  weight * max(1/(float64(c.points)/ewma.Hours+float64(c.inHour)), ewma.Gain(m.hour*step)),
 	}
 	for i := range c.scales {
 		if kept[keptSize+i] < 0 {
@@ -170,8 +170,8 @@ func (m *Model) Learn(c *Core, s *Season, at int64, x float64, r *models.Reading
 			c.bodies[i].Learn(kept[keptLog+i])
 		}
 	}
-	run := math.Max(n, ewma.Gain(m.scale*step))
-	level := math.Max(n, ewma.Gain(m.level*step))
+	run := max(n, ewma.Gain(m.scale*step))
+	level := max(n, ewma.Gain(m.level*step))
 	if s != nil {
 		s.Learn(at, local, x, c.usual(), seasonal.Gains{
 			Level: level, Run: run, Visit: m.visit, Step: float64(c.step),
@@ -183,7 +183,7 @@ func (m *Model) Learn(c *Core, s *Season, at int64, x float64, r *models.Reading
 	c.recent[1], c.recent[0] = c.recent[0], float32(q)
 	if gap {
 		// The level is as old as the gap, and the steps before it lead nowhere.
-		level = math.Max(level, 1-math.Exp2(-m.level*float64(at-c.at)))
+		level = max(level, 1-math.Exp2(-m.level*float64(at-c.at)))
 		c.line.Reset()
 	} else {
 		c.line.Learn(x - c.value)

@@ -51,7 +51,7 @@ const BlockSize = 4*8 + 5*4 + 4*4 + 2 + 2*dayBins + 2*weekBins
 // deviation of the series. Run is the error of whatever the block is to better.
 func (b *Block) Make(at, local int64, level, usual, run float64) {
 	*b = Block{Born: at, Level: level, WeekLevel: level, slow: level, Run: float32(run), WeekRun: float32(run)}
-	b.unit = float32(math.Max(usual/finest, 1e-30))
+	b.unit = float32(max(usual/finest, 1e-30))
 	b.dayBin, _ = place(local, dayMillis, dayWidth, dayBins)
 	b.weekBin, _ = place(local, weekMillis, weekWidth, weekBins)
 }
@@ -129,7 +129,7 @@ func after(bin uint8, bins int) uint8 {
 type Gains struct {
 	Level float64 // share of the way, a point
 	Run   float64 // share of the way, a point
-	Visit float64 // share of the way, a visit of a bin
+	Visit float64 // half-lives that a visit of a bin is, times ln 2
 	Step  float64 // ms between points
 }
 
@@ -171,7 +171,7 @@ func (b *Block) Learn(at, local int64, x, usual float64, g Gains, weight float64
 		forDay = clip(forDay, limit)
 	}
 	// The first days move a bin further, as a mean of few visits does.
-	visit := math.Max(g.Visit, 1/(2+float64((at-b.Born)/dayMillis)))
+	visit := max(g.Visit, 1/(1.5+float64((at-b.Born)/dayMillis)))
 	spread(&b.dayPair, dayShare, forDay*weight*perPoint(visit, g.Step, dayWidth))
 	spread(&b.weekPair, weekShare, forWeek*weight*perPoint(g.Visit, g.Step, weekWidth))
 	b.Level += g.Level * weight * (x - day - b.Level)
@@ -189,10 +189,10 @@ func (b *Block) learnRuns(r, rw, gain float64, young bool) {
 	b.WeekRun = float32(weekRun + gain*(math.Abs(rw)-weekRun))
 }
 
-// perPoint shares the gain of one visit out among the points of a bin.
+// perPoint shares one visit out among the points of a bin and returns the gain
+// of each.
 func perPoint(visit, step float64, width int64) float64 {
-	u := -math.Log1p(-visit) * math.Min(1, step/float64(width))
-	return u / (1 + u/2)
+	return ewma.Gain(visit / math.Ln2 * min(1, step/float64(width)))
 }
 
 func spread(pair *[2]float32, share, by float64) {
@@ -200,7 +200,7 @@ func spread(pair *[2]float32, share, by float64) {
 	pair[1] = float32(float64(pair[1]) + by*share)
 }
 
-func clip(v, limit float64) float64 { return math.Max(-limit, math.Min(limit, v)) }
+func clip(v, limit float64) float64 { return max(-limit, min(limit, v)) }
 
 // turn writes the pair that is left back into its table and returns the next.
 func (b *Block) turn(table []int16, leaving, entering uint8, pair [2]float32) [2]float32 {

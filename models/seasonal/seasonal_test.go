@@ -33,7 +33,7 @@ func TestEvidenceOfADay(t *testing.T) {
 	}
 }
 
-var gains = Gains{Level: 0.023, Run: 0.001, Visit: 0.25, Step: minute}
+var gains = Gains{Level: 0.023, Run: 0.001, Visit: 0.28, Step: minute}
 
 // run teaches a block some days and returns its mean error over the last one.
 func run(b *Block, from int64, days int, usual float64, value func(at int64) float64) float64 {

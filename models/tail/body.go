@@ -54,10 +54,10 @@ func New() Body { return Body{Median: -0.17, Upper: 0.72, Shape: firstShape} }
 func (c *Body) Score(a float64) float64 {
 	over := a - float64(c.Upper)
 	if over >= 0 {
-		return math.Min(maxScore, upperScore+over/(float64(c.Shape)*math.Ln10))
+		return min(maxScore, upperScore+over/(float64(c.Shape)*math.Ln10))
 	}
-	spread := math.Max(float64(c.Upper)-float64(c.Median), minSpread)
-	return math.Max(0, upperScore+(upperScore-medianScore)*over/spread)
+	spread := max(float64(c.Upper)-float64(c.Median), minSpread)
+	return max(0, upperScore+(upperScore-medianScore)*over/spread)
 }
 
 // Learn takes a in. It has no weight: what it moves by is bounded whatever a is,
@@ -70,11 +70,9 @@ func (c *Body) Learn(a float64) {
 	if c.seen < math.MaxUint16 {
 		c.seen++
 	}
-	if a > float64(c.Median) {
-		c.Median += float32(0.5 * step)
-	} else {
-		c.Median -= float32(0.5 * step)
-	}
+	// Which side of the median a point lies on is a coin toss, and no processor
+	// predicts one: a copied sign costs less than a branch.
+	c.Median += float32(math.Copysign(0.5*step, a-float64(c.Median)))
 	over := a - float64(c.Upper)
 	if over <= 0 {
 		c.Upper = max(c.Upper-float32(0.1*step), c.Median, upperFloor)
@@ -85,14 +83,34 @@ func (c *Body) Learn(a float64) {
 		c.exceeds++
 	}
 	xi := float64(c.Shape)
-	xi += (math.Min(over, xi)/(1-1/math.E) - xi) / (float64(c.exceeds) + shapeWeight)
-	c.Shape = float32(math.Max(xi, shapeFloor))
+	xi += (min(over, xi)/(1-1/math.E) - xi) / (float64(c.exceeds) + shapeWeight)
+	c.Shape = float32(max(xi, shapeFloor))
 }
 
 // Forget keeps what was learnt, but lets new points move it as fast as if only
 // a few had been seen. It is how a new series starts from another one's body.
 func (c *Body) Forget(seen uint16) {
 	c.seen, c.exceeds = min(c.seen, seen), min(c.exceeds, seen/10)
+}
+
+// Ln returns the natural logarithm of a positive, finite x that is not
+// subnormal, within 1e-7. With x = m 2^k, 1 ≤ m < 2 and t = (m−√2)/(m+√2),
+//
+//	ln x = (k + 1/2) ln 2 + 2 (t + t³/3 + t⁵/5 + t⁷/7 + …)
+//
+// It is cheaper than math.Log, has no branch, and is the same to the last bit on
+// every processor.
+func Ln(x float64) float64 {
+	const mantissa, one = 1<<52 - 1, 0x3ff
+	bits := math.Float64bits(x)
+	k := float64(int(bits>>52)-one) + 0.5
+	m := math.Float64frombits(bits&mantissa | one<<52)
+	t := (m - math.Sqrt2) / (m + math.Sqrt2)
+	q := t * t
+	p := 1.0/5 + float64(q*(1.0/7))
+	p = 1.0/3 + float64(q*p)
+	p = 1 + float64(q*p)
+	return float64(k*math.Ln2) + float64(2*t*p)
 }
 
 // Append appends the encoded body.

@@ -83,3 +83,23 @@ func TestBodyComesBackFromItsBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestLnRisesAndIsClose(t *testing.T) {
+	last := math.Inf(-1)
+	for x := 1e-3; x < 1e12; x *= 1.0007 {
+		got := Ln(x)
+		if math.Abs(got-math.Log(x)) > 1e-7 {
+			t.Fatalf("Ln(%v) = %v, want %v", x, got, math.Log(x))
+		}
+		if got <= last {
+			t.Fatalf("Ln(%v) = %v does not rise above %v", x, got, last)
+		}
+		last = got
+	}
+	if got := Ln(1e300); math.Abs(got-math.Log(1e300)) > 1e-6 {
+		t.Errorf("Ln(1e300) = %v", got)
+	}
+	if math.Abs(Ln(1)) > 1e-7 {
+		t.Errorf("Ln(1) = %v", Ln(1))
+	}
+}
