@@ -28,11 +28,17 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) (h
 	}
 	// Not every writer can set a deadline; a server's own time-outs hold then.
 	control := http.NewResponseController(w)
-	if control.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout)) == nil {
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	}
+	bounded := control.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout)) == nil
 	if refusal = q.read(r, limit, hold); refusal != nil {
+		// The server reads what is left of the body before it answers: the
+		// deadline stays for that, and the connection goes.
+		w.Header().Set("Connection", "close")
 		return held, refusal
+	}
+	if bounded {
+		// The server watches the connection while the batch waits; that the
+		// client is silent then is no fault.
+		_ = control.SetReadDeadline(time.Time{})
 	}
 	size, err := s2.DecodedLen(q.raw)
 	if err != nil {

@@ -185,7 +185,11 @@ func (c *cache) fill(s *slot, e *entry) {
 		s.traits |= traitOwn
 		return
 	}
-	e.known.Workload = c.workload(e.known.Workload)
+	if e.fresh {
+		// Nobody else has it yet: once it is handed out it never changes.
+		e.known.Workload = c.workload(e.known.Workload)
+		e.fresh = false
+	}
 	if e.sender != nil {
 		s.traits |= traitReplica
 		c.senders[e.known] = e.sender

@@ -58,8 +58,8 @@ type Limits struct {
 	CompressedBytes int // of the body: 413. Default 16 MiB
 	DecodedBytes    int // said by the snappy header: 413. Default 32 MiB
 	Series          int // in a request, and metadata entries: 400. Default 50,000
-	Samples         int // and histograms, in a request: 413. Default 500,000
-	Symbols         int // in a 2.0 request: 413. Default 1,000,000
+	Samples         int // in a request, a histogram counting as ten: 413. Default 500,000
+	Symbols         int // in a 2.0 request: 413. Default 400,000
 	Buckets         int // of all histograms of a request: 413. Default 500,000
 
 	Labels           int // a series. Default 64
@@ -128,7 +128,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.DecodedBytes, 32<<20)
 	orDefault(&l.Series, 50_000)
 	orDefault(&l.Samples, 500_000)
-	orDefault(&l.Symbols, 1_000_000)
+	orDefault(&l.Symbols, 400_000)
 	orDefault(&l.Buckets, 500_000)
 	orDefault(&l.Labels, 64)
 	orDefault(&l.NameBytes, 512)

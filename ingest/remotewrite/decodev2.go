@@ -1,8 +1,7 @@
 package remotewrite
 
 import (
-	"encoding/binary"
-	"math"
+	"math/bits"
 
 	"github.com/zeebo/xxh3"
 
@@ -74,13 +73,14 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 	room := refsFrom + 2*l.Labels + 2
 	samples, histograms := len(q.samples), q.tally.histograms
 	described := false
+	var d digest
 	for i := 0; i < len(m); {
 		num, wire, next := field(m, i)
 		if next < 0 {
 			return malformed(next)
 		}
 		if num == 1 {
-			if i = q.references(m, next, wire, room); i < 0 {
+			if i = q.references(m, next, wire, room, &d); i < 0 {
 				return malformed(i)
 			}
 			continue
@@ -100,7 +100,7 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 		}
 		switch num {
 		case 2:
-			if len(q.samples)+len(q.histograms) >= l.Samples {
+			if q.full(l) {
 				return overLimit(RefusedSampleLimit, l.Samples)
 			}
 			if n := q.sampleV2(m[from:to]); n < 0 {
@@ -136,41 +136,57 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 		e.reject = RejectEmpty
 	}
 	e.from, e.to = uint32(refsFrom), uint32(len(q.refs))
-	q.key(e)
+	if d.bad || (e.to-e.from)%2 != 0 {
+		e.reject = RejectReference
+		q.instead("a series refers to a symbol that does not exist")
+	}
+	e.key = d.sum()
 	e.samples, e.histograms = uint32(len(q.samples)), uint32(len(q.histograms))
 	q.tally.exemplars += int(e.exemplars)
 	return nil
 }
 
-// key hashes the symbols that the references of e name.
-func (q *request) key(e *entry) {
-	refs := q.refs[e.from:e.to]
-	if len(refs)%2 != 0 {
-		e.reject = RejectReference
-	}
-	h := q.hashes[:0]
-	for _, r := range refs {
-		if int(r) >= len(q.symbols) {
-			e.reject = RejectReference
-			break
-		}
-		s := &q.symbols[r]
-		h = binary.LittleEndian.AppendUint64(h, s.hash.Lo)
-		h = binary.LittleEndian.AppendUint64(h, s.hash.Hi)
-	}
-	q.hashes = h
-	if e.reject == RejectNone {
-		e.key = xxh3.Hash128(h)
-	}
+// digest folds the hashes of the symbols that name a series into one of 128
+// bits: the sum over k of (low_k + k·a)·(high_k + k·b), each product in full.
+// The terms do not wait for each other, as the blocks of a hash over all of them
+// would.
+type digest struct {
+	lo, hi uint64
+	k      uint64
+	bad    bool // a reference was beyond the symbols
 }
 
-// references appends the numbers of a repeated uint32 to refs, but none beyond
-// room: who has so many labels is refused for their number.
-func (q *request) references(m []byte, i int, wire uint64, room int) int {
-	to := len(m)
+func (d *digest) add(h xxh3.Uint128) {
+	const a, b = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f
+	d.k++
+	hi, lo := bits.Mul64(h.Lo+d.k*a, h.Hi+d.k*b)
+	var carry uint64
+	d.lo, carry = bits.Add64(d.lo, lo, 0)
+	d.hi, _ = bits.Add64(d.hi, hi, carry)
+}
+
+// sum spreads the bits of the sum, which are not even: tables are indexed by the
+// highest of both halves.
+func (d *digest) sum() xxh3.Uint128 {
+	lo := spread(d.lo ^ bits.RotateLeft64(d.hi, 29))
+	return xxh3.Uint128{Hi: spread(d.hi + d.k), Lo: lo}
+}
+
+// spread is the finalizer of MurmurHash3: a bijection in which every bit of the
+// input moves about half of those of the output.
+func spread(x uint64) uint64 {
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// references appends the numbers of a repeated uint32 to refs and adds their
+// symbols to d; but none beyond room: who has so many labels is refused for
+// their number.
+func (q *request) references(m []byte, i int, wire uint64, room int, d *digest) int {
+	to := i + 1
 	switch wire {
 	case wireVarint:
-		to = i + 1
 	case wireBytes:
 		if i, to = extent(m, i); to < 0 {
 			return to
@@ -179,20 +195,36 @@ func (q *request) references(m []byte, i int, wire uint64, room int) int {
 	default:
 		return int(faultWireType)
 	}
-	refs := q.refs
+	refs, sum, symbols := q.refs, *d, q.symbols
 	for i < to {
-		var v uint64
-		if v, i = uvarint(m, i); i < 0 {
-			if i == int(faultTruncated) && wire == wireBytes {
-				return int(faultPacked)
+		v := uint64(0)
+		switch {
+		case m[i] < 0x80:
+			v = uint64(m[i])
+			i++
+		case i+1 < len(m) && m[i+1] < 0x80:
+			v = uint64(m[i]&0x7f) | uint64(m[i+1])<<7
+			i += 2
+		default:
+			if v, i = uvarint(m, i); i < 0 {
+				if i == int(faultTruncated) && wire == wireBytes {
+					return int(faultPacked)
+				}
+				return i
 			}
-			return i
 		}
-		if len(refs) < room {
-			refs = append(refs, uint32(v))
+		if len(refs) >= room {
+			continue
 		}
+		r := uint32(v)
+		refs = append(refs, r)
+		if int(r) >= len(symbols) {
+			sum.bad = true
+			continue
+		}
+		sum.add(symbols[r].hash)
 	}
-	q.refs = refs
+	q.refs, *d = refs, sum
 	return i
 }
 
@@ -200,12 +232,9 @@ func (q *request) references(m []byte, i int, wire uint64, room int) int {
 // int64 start_timestamp = 3 }.
 func (q *request) sampleV2(m []byte) int {
 	q.tally.floats++
-	if len(m) > 10 && m[0] == 1<<3|wireFixed64 && m[9] == 2<<3 {
-		t, n := uvarint(m, 10)
-		if n == len(m) {
-			q.samples = append(q.samples, engine.Sample{At: int64(t), Value: math.Float64frombits(binary.LittleEndian.Uint64(m[1:]))})
-			return n
-		}
+	if at, v, ok := usualSample(m); ok {
+		q.samples = append(q.samples, engine.Sample{At: at, Value: v})
+		return len(m)
 	}
 	at, v, start, n := looseSample(m, true)
 	if start {

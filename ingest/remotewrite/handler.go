@@ -188,31 +188,35 @@ func (h *Handler) interpret(p Protocol, q *request) *refused {
 // assemble gives every sample its series, leaves out what is not taken, and
 // makes the batch.
 func (q *request) assemble() {
-	samples, histograms := q.samples[:0], q.histograms[:0]
-	fromSample, fromHistogram := uint32(0), uint32(0)
+	var sample, histogram uint32 // where the entry begins
+	samples, histograms := 0, 0  // how many stay
 	for k := range q.entries {
 		e := &q.entries[k]
 		if e.reject != RejectNone {
 			e.fate = fateReject
 		}
-		mine, shapes := q.samples[fromSample:e.samples], q.histograms[fromHistogram:e.histograms]
-		fromSample, fromHistogram = e.samples, e.histograms
+		mine, shapes := q.samples[sample:e.samples], q.histograms[histogram:e.histograms]
+		moved := samples != int(sample) || histograms != int(histogram)
+		sample, histogram = e.samples, e.histograms
 		if e.fate != fateTaken {
 			q.leaveOut(e, len(mine), len(shapes))
 			continue
 		}
+		if moved {
+			copy(q.samples[samples:], mine)
+			copy(q.histograms[histograms:], shapes)
+			mine, shapes = q.samples[samples:samples+len(mine)], q.histograms[histograms:histograms+len(shapes)]
+		}
 		for i := range mine {
-			x := mine[i]
-			x.Series, x.Partition = e.known, e.partition
-			samples = append(samples, x)
+			mine[i].Series, mine[i].Partition = e.known, e.partition
 		}
 		for i := range shapes {
-			x := shapes[i]
-			x.Series = e.known
-			histograms = append(histograms, x)
+			shapes[i].Series = e.known
 		}
+		samples += len(mine)
+		histograms += len(shapes)
 	}
-	q.batch.Samples, q.batch.Histograms = samples, histograms
+	q.batch.Samples, q.batch.Histograms = q.samples[:samples], q.histograms[:histograms]
 }
 
 // leaveOut counts an entry whose samples do not reach the engine.

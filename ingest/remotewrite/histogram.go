@@ -78,7 +78,7 @@ var (
 // histogram takes one histogram of series e in: as an engine.HistogramSample,
 // as a stale sample when its sum is the stale marker, or as a refused one.
 func (q *request) histogram(m []byte, p Protocol, l *Limits, e *entry) *refused {
-	if len(q.samples)+len(q.histograms) >= l.Samples {
+	if q.full(l) {
 		return overLimit(RefusedSampleLimit, l.Samples)
 	}
 	s := &q.shape

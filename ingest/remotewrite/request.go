@@ -24,6 +24,7 @@ type entry struct {
 	fate       fate
 	declared   engine.Type // 2.0: by the metadata of the series
 	spilled    bool
+	fresh      bool // known was made by this request
 }
 
 // fate is what becomes of the samples of a series.
@@ -52,7 +53,6 @@ type request struct {
 	spill   []byte
 	symbols []symbol
 	refs    []uint32
-	hashes  []byte
 	missing []int32 // entries that the cache does not know, or not well enough
 	pairs   []labels.Label
 	builder labels.ScratchBuilder
@@ -124,8 +124,14 @@ const (
 )
 
 func (q *request) worthKeeping() bool {
-	return cap(q.body)+cap(q.raw)+cap(q.spill)+cap(q.hashes) <= keptBytes && cap(q.entries) <= keptEntries &&
+	return cap(q.body)+cap(q.raw)+cap(q.spill) <= keptBytes && cap(q.entries) <= keptEntries &&
 		cap(q.samples) <= 4*keptEntries && cap(q.symbols) <= 4*keptEntries && cap(q.refs) <= 32*keptEntries
+}
+
+// full says that the request holds as many samples as it may. A histogram takes
+// more than twice the room of a sample, and the time of ten.
+func (q *request) full(l *Limits) bool {
+	return len(q.samples)+10*len(q.histograms) >= l.Samples
 }
 
 // begins is where the samples and histograms of entry k begin.

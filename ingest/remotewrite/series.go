@@ -139,7 +139,7 @@ func (h *Handler) series(q *request, e *entry) Reject {
 		}
 	}
 	e.known = h.naming.NewSeries(q.builder.Labels(), h.typeOf(e, name))
-	e.partition = e.known.Partition
+	e.partition, e.fresh = e.known.Partition, true
 	return RejectNone
 }
 
