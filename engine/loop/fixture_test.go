@@ -30,6 +30,8 @@ type memory struct {
 	pages   map[engine.PageID]int
 	early   int // pages or settle records as of a sequence that was not durable
 	settles int
+	bytes   map[engine.PageID][]byte // the last of each page
+	settle  []byte
 	steps   []int // bytes of each WritePages
 }
 
@@ -66,6 +68,7 @@ func (m *memory) WritePages(asOf uint64, pages []Page) error {
 	defer m.mu.Unlock()
 	if m.pages == nil {
 		m.pages = map[engine.PageID]int{}
+		m.bytes = map[engine.PageID][]byte{}
 	}
 	if asOf > uint64(len(m.log)) {
 		m.early++
@@ -73,6 +76,7 @@ func (m *memory) WritePages(asOf uint64, pages []Page) error {
 	total := 0
 	for _, p := range pages {
 		m.pages[p.ID]++
+		m.bytes[p.ID] = slices.Clone(p.Bytes)
 		total += len(p.Bytes)
 	}
 	m.steps = append(m.steps, total)
@@ -86,6 +90,7 @@ func (m *memory) WriteSettle(asOf uint64, record []byte) error {
 		m.early++
 	}
 	m.settles++
+	m.settle = slices.Clone(record)
 	return nil
 }
 

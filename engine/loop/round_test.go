@@ -50,7 +50,7 @@ func drive(t *testing.T, events []engine.Event, shards int, cut func() int) ([]s
 // nothing else: not on how rounds are cut and not on the shards.
 func TestLogIndependentOfRoundsAndShards(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
-		events := story(seed, 60, 400)
+		events := story(seed, 40, 300)
 		want, sum := drive(t, events, 1, func() int { return 1 })
 		kinds := map[string]int{}
 		for _, line := range want {
@@ -308,6 +308,64 @@ func TestDriverSweeps(t *testing.T) {
 	}
 	if s := d.Stats(); s.Pages != uint64(len(dirty)) || s.Sweeps != 1 || s.PageBytes == 0 {
 		t.Errorf("figures %+v", s)
+	}
+}
+
+// What a sweep stores is what a new life needs: from the pages and the settle
+// record an engine goes on as the one that wrote them. Only the tick in force is
+// written once more, because a new life cannot know that it was.
+func TestStoredPagesRestore(t *testing.T) {
+	events := story(6, 40, 300)
+	half := len(events) / 2
+	var j memory
+	d := NewDriver(Config{}, newEngine(t, 2), &j)
+	defer d.Close()
+	if _, err := d.TakeAll(events[:half]); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if len(j.steps) >= len(j.pages) {
+		t.Fatalf("%d pages in %d steps: no step holds two, so that their cut is not tested", len(j.pages), len(j.steps))
+	}
+	e := newEngine(t, 7)
+	for id, b := range j.bytes {
+		if err := e.LoadPage(id, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.LoadSettle(j.settle); err != nil {
+		t.Fatal(err)
+	}
+	before := len(j.log)
+	if _, err := d.TakeAll(events[half:]); err != nil {
+		t.Fatal(err)
+	}
+	var j2 memory
+	d2 := NewDriver(Config{}, e, &j2)
+	defer d2.Close()
+	if _, err := d2.TakeAll(events[half:]); err != nil {
+		t.Fatal(err)
+	}
+	withoutTicks := func(records []engine.Record) []string {
+		return text(slices.DeleteFunc(slices.Clone(records), func(r engine.Record) bool { _, ok := r.(engine.Tick); return ok }))
+	}
+	want, got := withoutTicks(j.log[before:]), withoutTicks(j2.log)
+	if diff := cmp.Diff(want, got); diff != "" || len(want) < 20 {
+		t.Errorf("%d records; the new life differs (-old +new):\n%.2000s", len(want), diff)
+	}
+}
+
+// An input stands in the log before what it caused, after the tick in force.
+func TestInputBeforeItsEffects(t *testing.T) {
+	r := newRound(Config{}.withDefaults(), newEngine(t, 1), &Numbers{}, newCounts(1))
+	r.tick = start
+	r.fx.Records = []engine.Record{engine.Outcome{Why: "caused"}}
+	r.collect(engine.Undo{RequestID: "cause"})
+	want := []engine.Record{engine.Tick{Now: start}, engine.Undo{RequestID: "cause"}, engine.Outcome{Why: "caused"}}
+	if diff := cmp.Diff(want, r.records); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
 	}
 }
 
