@@ -73,6 +73,7 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 	room := refsFrom + 2*l.Labels + 2
 	samples, histograms := len(q.samples), q.tally.histograms
 	described := false
+	var texts [2]uint32 // help and unit; of several the last counts
 	var d digest
 	for i := 0; i < len(m); {
 		num, wire, next := field(m, i)
@@ -124,7 +125,7 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 			}
 		case 5:
 			described = true
-			if n := q.metadataV2(m[from:to], e); n < 0 {
+			if n := metadataV2(m[from:to], e, &texts); n < 0 {
 				return malformed(n)
 			}
 		}
@@ -136,6 +137,7 @@ func (q *request) seriesV2(l *Limits, e *entry) *refused {
 		e.reject = RejectEmpty
 	}
 	e.from, e.to = uint32(refsFrom), uint32(len(q.refs))
+	d.bad = d.bad || int(max(texts[0], texts[1])) >= len(q.symbols)
 	if d.bad || (e.to-e.from)%2 != 0 {
 		e.reject = RejectReference
 		q.instead("a series refers to a symbol that does not exist")
@@ -187,6 +189,9 @@ func (q *request) references(m []byte, i int, wire uint64, room int, d *digest) 
 	to := i + 1
 	switch wire {
 	case wireVarint:
+		if i >= len(m) {
+			return int(faultTruncated)
+		}
 	case wireBytes:
 		if i, to = extent(m, i); to < 0 {
 			return to
@@ -282,7 +287,7 @@ func (q *request) exemplarV2(m []byte) (good bool, i int) {
 
 // metadataV2 reads a Metadata { MetricType type = 1; uint32 help_ref = 3;
 // uint32 unit_ref = 4 }.
-func (q *request) metadataV2(m []byte, e *entry) (i int) {
+func metadataV2(m []byte, e *entry, texts *[2]uint32) (i int) {
 	for i < len(m) {
 		num, wire, next := field(m, i)
 		if next < 0 {
@@ -303,8 +308,8 @@ func (q *request) metadataV2(m []byte, e *entry) (i int) {
 		}
 		if num == 1 {
 			e.declared = typeV2(uint32(v))
-		} else if int(uint32(v)) >= len(q.symbols) {
-			e.reject = RejectReference
+		} else {
+			texts[num-3] = uint32(v)
 		}
 	}
 	return i

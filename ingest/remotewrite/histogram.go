@@ -70,8 +70,8 @@ var (
 	errSpans      = errors.New("the spans do not match the buckets")
 	errCount      = errors.New("a count is negative or not finite")
 	errTotal      = errors.New("the buckets do not add up to the count")
-	errBounds     = errors.New("a bucket lies beyond the range of numbers")
-	errCustom     = errors.New("custom bounds must rise, be finite, and have no negative or zero buckets")
+	errBounds     = errors.New("a bucket lies beyond the range of numbers, or within the zero bucket")
+	errCustom     = errors.New("custom bounds belong to schema -53, must rise, be finite, and have no negative or zero buckets")
 	errZeroBucket = errors.New("the zero threshold is negative or not finite")
 )
 
@@ -266,6 +266,8 @@ func (s *shape) expand(buckets *[]engine.Bucket, limit int) (engine.HistogramSam
 		return h, errBuckets
 	case s.schema != customSchema && (s.schema < minSchema || s.schema > maxSchema):
 		return h, errSchema
+	case s.schema != customSchema && len(s.custom) > 0:
+		return h, errCustom
 	case !countable(h.Count) || !countable(zero):
 		return h, errCount
 	case !countable(s.zeroThreshold):
@@ -312,7 +314,7 @@ func (s *shape) expand(buckets *[]engine.Bucket, limit int) (engine.HistogramSam
 func countable(v float64) bool { return v >= 0 && v <= math.MaxFloat64 }
 
 func (s *shape) checkCustom(zero float64) error {
-	if zero != 0 || len(s.negative.spans) > 0 || len(s.negative.deltas) > 0 || len(s.negative.counts) > 0 {
+	if zero != 0 || s.zeroThreshold != 0 || len(s.negative.spans) > 0 || s.buckets(&s.negative) > 0 {
 		return errCustom
 	}
 	for i, b := range s.custom {
@@ -320,16 +322,27 @@ func (s *shape) checkCustom(zero float64) error {
 			return errCustom
 		}
 	}
+	var end int64
+	for _, p := range s.positive.spans {
+		if end += int64(p.offset) + int64(p.length); p.offset < 0 || end > int64(len(s.custom))+1 {
+			return errSpans
+		}
+	}
 	return nil
+}
+
+// buckets is how many buckets one side has.
+func (s *shape) buckets(half *side) int {
+	if s.isFloat {
+		return len(half.counts)
+	}
+	return len(half.deltas)
 }
 
 // half appends the buckets of one side in the order they are sent, away from
 // zero, and returns the sum of integer counts.
 func (s *shape) half(half *side, negative bool, buckets *[]engine.Bucket) (total uint64, err error) {
-	have := len(half.deltas)
-	if s.isFloat {
-		have = len(half.counts)
-	}
+	have := s.buckets(half)
 	var index int64
 	var count int64
 	n := 0
@@ -386,7 +399,9 @@ func (s *shape) bucket(index int64, negative bool) (b engine.Bucket, ok bool) {
 		}
 		return b, true
 	}
-	lower, upper := exponentialBound(index-1, s.schema), exponentialBound(index, s.schema)
+	// A zero bucket that was widened may reach into a bucket, as Prometheus has
+	// it, but not beyond it.
+	lower, upper := max(exponentialBound(index-1, s.schema), s.zeroThreshold), exponentialBound(index, s.schema)
 	if !(lower < upper) {
 		return b, false
 	}

@@ -63,11 +63,14 @@ func TestMalformedHistogramsAreToldApart(t *testing.T) {
 		{"a schema of the future", prompb.Histogram{Schema: 9}, errSchema},
 		{"a zero threshold below zero", prompb.Histogram{ZeroThreshold: -1}, errZeroBucket},
 		{"a bucket beyond the numbers", prompb.Histogram{Count: count(1), PositiveSpans: []prompb.BucketSpan{{Offset: 5000, Length: 1}}, PositiveDeltas: []int64{1}}, errBounds},
+		{"a bucket within the zero bucket", prompb.Histogram{Count: count(1), ZeroThreshold: 4, PositiveSpans: []prompb.BucketSpan{{Offset: 1, Length: 1}}, PositiveDeltas: []int64{1}}, errBounds},
+		{"a zero bucket that reaches into a bucket", prompb.Histogram{Count: count(1), ZeroThreshold: 1.5, PositiveSpans: []prompb.BucketSpan{{Offset: 1, Length: 1}}, PositiveDeltas: []int64{1}}, nil},
 		{"an overflow bucket", prompb.Histogram{Count: count(1), PositiveSpans: []prompb.BucketSpan{{Offset: 1025, Length: 1}}, PositiveDeltas: []int64{1}}, nil},
 		{"custom bounds that fall", prompb.Histogram{Schema: -53, CustomValues: []float64{2, 1}}, errCustom},
 		{"custom bounds that are infinite", prompb.Histogram{Schema: -53, CustomValues: []float64{math.Inf(1)}}, errCustom},
 		{"custom bounds with a negative side", prompb.Histogram{Schema: -53, NegativeSpans: one}, errCustom},
-		{"a custom bucket beyond the bounds", prompb.Histogram{Schema: -53, Count: count(1), PositiveSpans: []prompb.BucketSpan{{Offset: 2, Length: 1}}, PositiveDeltas: []int64{1}, CustomValues: []float64{1}}, errBounds},
+		{"custom bounds of an exponential schema", prompb.Histogram{CustomValues: []float64{1}}, errCustom},
+		{"a custom bucket beyond the bounds", prompb.Histogram{Schema: -53, Count: count(1), PositiveSpans: []prompb.BucketSpan{{Offset: 2, Length: 1}}, PositiveDeltas: []int64{1}, CustomValues: []float64{1}}, errSpans},
 	} {
 		m, err := c.h.Marshal()
 		if err != nil {

@@ -95,7 +95,8 @@ func (s *plainSeries) check(i int) error {
 		return err
 	}
 	// Prometheus keeps schemas that it does not know yet, counts that are not
-	// finite and buckets beyond the numbers; nothing can be scored of them.
+	// finite, buckets beyond the numbers and some within the zero bucket;
+	// nothing can be scored of them.
 	if f.Schema != -53 && (f.Schema < -4 || f.Schema > 8) {
 		return errSchema
 	}
@@ -104,6 +105,9 @@ func (s *plainSeries) check(i int) error {
 	}
 	if f.Schema == -53 && f.ZeroCount != 0 {
 		return errCustom
+	}
+	if len(f.CustomValues) > 0 && math.IsInf(f.CustomValues[0], -1) {
+		return errCustom // a bucket of nothing
 	}
 	for it := f.AllBucketIterator(); it.Next(); {
 		b := it.At()
@@ -403,7 +407,9 @@ func seedsV2(t testing.TB) [][]byte {
 		t.Fatal(err)
 	}
 	late := []byte{0x2a, 6, 0x0a, 2, 1, 2, 0x12, 0, 0x22, 0, 0x22, 8, '_', '_', 'n', 'a', 'm', 'e', '_', '_', 0x22, 1, 'x'}
-	return [][]byte{w, late, {}, {0x22, 0}, {0x2a, 2, 0x08, 1}}
+	unpacked := append([]byte{0x2a, 9, 0x08, 1, 0x08, 0x82, 0, 0x12, 2, 0x10, 1}, late[len(late)-15:]...)
+	endsInTag := append([]byte{0x2a, 5, 0x08, 1, 0x12, 0, 0x08}, late[len(late)-15:]...)
+	return [][]byte{w, late, unpacked, endsInTag, {}, {0x22, 0}, {0x2a, 2, 0x08, 1}}
 }
 
 func TestDecodersAgreeWithTheGeneratedCode(t *testing.T) {
