@@ -1,4 +1,6 @@
-// Package trend holds models of where a series is heading.
+// Package trend holds models of where a series is heading: the line through its
+// last points, which tells the next one, and the slow channel, which tells a
+// leak.
 package trend
 
 import (
