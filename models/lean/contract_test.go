@@ -33,7 +33,7 @@ func subject(t testing.TB) modeltest.Subject {
 			modeltest.StudentT3.Name:  4,
 			modeltest.Lognormal.Name:  2,
 			modeltest.FewCounts.Name:  2,
-			modeltest.MostlyZero.Name: 2.5,
+			modeltest.MostlyZero.Name: 0.5,
 		},
 	}
 }

@@ -18,6 +18,7 @@ const (
 	shapeFloor   = 0.12 // a Gaussian body gives about 0.25
 	shapeWeight  = 20   // how many exceedances the first shape weighs
 	shapeMemory  = 1000 // exceedances, the longest memory of the shape
+	youngExceeds = 30   // exceedances up to which the shape listens to more of the tail
 	quantileStep = 0.005
 	quantileRush = 30 // points after which the first, long steps have halved
 	minSpread    = 0.05
@@ -32,10 +33,11 @@ const (
 //	xi   ← mean of min(a − U, xi)/(1 − 1/e) over the a above U
 //	score = 1 + (a − U)/(xi ln 10) above U, linear through (m, log10 2) below
 //
-// The mean of min(E, xi) for an exponential E of mean xi is xi (1 − 1/e), so
-// the shape rests on the lower part of the exceedances. U never falls under the
-// quantile of a Gaussian: a body that is narrower, as on a series that is
-// mostly zero, says nothing of what lies beyond it.
+// The mean of min(E, xi) for an exponential E of mean xi is xi (1 − 1/e), so the
+// shape rests on the lower part of the exceedances. The first thirty count up to
+// 3 xi, so that a series of another kind finds its shape within hours. U never
+// falls under the quantile of a Gaussian: a body that is narrower, as on a series
+// that is mostly zero, says nothing of what lies beyond it.
 type Body struct {
 	Median  float32
 	Upper   float32
@@ -83,7 +85,13 @@ func (c *Body) Learn(a float64) {
 		c.exceeds++
 	}
 	xi := float64(c.Shape)
-	xi += (min(over, xi)/(1-1/math.E) - xi) / (float64(c.exceeds) + shapeWeight)
+	seen := min(over, xi) / (1 - 1/math.E)
+	if c.exceeds < youngExceeds {
+		// Three shapes and not one: from 0.3 alone, what is far from the first
+		// guess would take days and raise an alarm at each of its points.
+		seen = min(over, 3*xi) / (1 - 1/(math.E*math.E*math.E))
+	}
+	xi += (seen - xi) / (float64(c.exceeds) + shapeWeight)
 	c.Shape = float32(max(xi, shapeFloor))
 }
 
