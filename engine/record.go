@@ -129,14 +129,45 @@ func (e *Engine) Redo(r Record) error {
 	return nil
 }
 
+// RedoPage is Redo for a record that the settle record contains and a page may
+// not: only what belongs to a series is redone.
+func (e *Engine) RedoPage(r Record) error {
+	e.loaded, e.redone = true, true
+	for _, s := range e.shards {
+		if s.loaded {
+			s.mend()
+		}
+	}
+	switch r := r.(type) {
+	case *Anomaly:
+		e.redoEpisode(r)
+	case ThresholdMove:
+		e.redoStanding(r)
+	}
+	return nil
+}
+
 // redoAnomaly brings an episode to where the log left it, and hands the
 // revision to the incidents again: redoIncident takes away what they knew.
 func (e *Engine) redoAnomaly(a *Anomaly) {
 	if f := factOf(a); !slices.Contains(e.settle.facts, f) && a.Epoch >= e.settle.open-e.grace-EpochMillis {
 		e.settle.facts = append(e.settle.facts, f)
 	}
-	if fault := a.Series.Labels.Get("__name__"); a.Kind == KindDataFault && fault != "up" {
+	if isFault(a) {
 		e.redoFault(a)
+		return
+	}
+	e.redoEpisode(a)
+}
+
+// isFault says that an anomaly is of a sender, workload or target, and so of no
+// series that was received.
+func isFault(a *Anomaly) bool {
+	return a.Kind == KindDataFault && a.Series.Labels.Get("__name__") != "up"
+}
+
+func (e *Engine) redoEpisode(a *Anomaly) {
+	if isFault(a) {
 		return
 	}
 	p := e.partition(a.Series.Partition)
@@ -261,7 +292,6 @@ func (e *Engine) redoOutcome(o Outcome) {
 
 // redoMove brings a threshold to where the log left it.
 func (e *Engine) redoMove(mv ThresholdMove) {
-	p := e.partition(mv.Partition)
 	b := &e.settle.book
 	b.Undos = slices.DeleteFunc(b.Undos, func(u Undo) bool {
 		if mv.After.Cause != undoCause(u.Label) {
@@ -270,6 +300,11 @@ func (e *Engine) redoMove(mv ThresholdMove) {
 		b.drop(u)
 		return true
 	})
+	e.redoStanding(mv)
+}
+
+func (e *Engine) redoStanding(mv ThresholdMove) {
+	p := e.partition(mv.Partition)
 	i, ok := p.index[mv.Series]
 	if !ok {
 		return

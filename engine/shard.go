@@ -78,7 +78,11 @@ func (s *Shard) Step(batches []*Batch, fx *Effects) {
 			}
 			c.receipt.Received++
 			// A histogram is never scored itself: what is derived from it is.
-			c.receipt.Reasons[s.take(p, h.Series, h.At, h.Count, h, &c)]++
+			r := s.take(p, h.Series, h.At, h.Count, h, &c)
+			c.receipt.Reasons[r]++
+			if r.Rejects() {
+				c.receipt.RejectedHistograms++
+			}
 		}
 	}
 }

@@ -1,0 +1,106 @@
+// Command homeostat watches time series, learns what is normal for each, says
+// when something is not, groups that into incidents and learns from what people
+// and outcomes say of them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK       = 0
+	exitError    = 1
+	exitUsage    = 2
+	exitFindings = 3
+)
+
+// errUsage wraps an error in how a command was called.
+var errUsage = errors.New("usage")
+
+// errFindings says that a command did its work and found what it was asked to
+// fail on.
+var errFindings = errors.New("findings")
+
+func main() {
+	// The second signal ends the process at once: the first one asks it to.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(execute(ctx, os.Args[1:]))
+}
+
+// execute runs the command line and returns the exit code.
+func execute(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFindings):
+		fmt.Fprintln(os.Stderr, "homeostat:", err)
+		return exitFindings
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "homeostat:", err)
+		fmt.Fprintln(os.Stderr, "try: homeostat --help")
+		return exitUsage
+	}
+	fmt.Fprintln(os.Stderr, "homeostat:", err)
+	return exitError
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "homeostat",
+		Short:         "Anomaly detection that learns, for Prometheus, Kubernetes and CI/CD",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: unknown command %q%s", errUsage, args[0], suggestion(cmd, args[0]))
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newCheck(), newVersion())
+	return root
+}
+
+func suggestion(cmd *cobra.Command, word string) string {
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		return fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return ""
+}
+
+// exactly is cobra.ExactArgs with an error that counts as one of usage.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("%w: want %s, got %d arguments", errUsage, what, len(args))
+		}
+		return nil
+	}
+}
+
+// atLeast is cobra.MinimumNArgs likewise.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("%w: want %s", errUsage, what)
+		}
+		return nil
+	}
+}

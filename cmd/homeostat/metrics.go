@@ -1,0 +1,123 @@
+package main
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/homeostat/homeostat/engine"
+	"github.com/homeostat/homeostat/engine/loop"
+	"github.com/homeostat/homeostat/ingest/remotewrite"
+)
+
+// figures collects what the loop and the receiver count. The books balance in
+// each scrape: received = scored + absorbed + rejected, by protocol.
+type figures struct {
+	loop  *loop.Loop
+	write *remotewrite.Handler
+}
+
+var (
+	descSamples    = prometheus.NewDesc("homeostat_ingest_samples_total", "Samples and histograms, by what became of them.", []string{"protocol", "outcome"}, nil)
+	descAbsorbed   = prometheus.NewDesc("homeostat_ingest_absorbed_total", "Samples that did their work without a score.", []string{"reason"}, nil)
+	descRejected   = prometheus.NewDesc("homeostat_ingest_rejected_total", "Samples refused.", []string{"reason"}, nil)
+	descDeferred   = prometheus.NewDesc("homeostat_ingest_deferred_total", "Samples put off by a 503; they come again.", nil, nil)
+	descLate       = prometheus.NewDesc("homeostat_ingest_late_samples_total", "Samples older than the open epoch; counted otherwise too.", nil, nil)
+	descScored     = prometheus.NewDesc("homeostat_scored_samples_total", "Measurements scored, by whether they were received or derived.", []string{"origin"}, nil)
+	descSeries     = prometheus.NewDesc("homeostat_series_active", "Series received and derived.", nil, nil)
+	descLatency    = prometheus.NewDesc("homeostat_detection_latency_seconds", "From a batch's arrival until its anomalies were durable.", nil, nil)
+	descCheckpoint = prometheus.NewDesc("homeostat_checkpoint_age_seconds", "Age of the last complete sweep, in the time of the ticks.", nil, nil)
+	descActions    = prometheus.NewDesc("homeostat_actions_total", "Actions performed.", []string{"kind", "result"}, nil)
+	descQueue      = prometheus.NewDesc("homeostat_queue_batches", "Batches that wait to be scored.", nil, nil)
+	descBuild      = prometheus.NewDesc("homeostat_build_info", "What was built.", []string{"version", "goversion"}, nil)
+)
+
+func newRegistry(f *figures) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(f, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Describe lists the metrics.
+func (f *figures) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descLatency, descCheckpoint, descActions,
+		descQueue, descBuild,
+	} {
+		ch <- d
+	}
+}
+
+// Collect reads the figures.
+func (f *figures) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	f.books(counter)
+	st := f.loop.Stats()
+	counter(descScored, uint64(st.Receipts.Scored), "received")
+	counter(descScored, uint64(st.Receipts.Derived), "derived")
+	gauge(descSeries, float64(st.Series))
+	gauge(descQueue, float64(st.Queued))
+	gauge(descCheckpoint, float64(st.Tick-max(st.SweptAt, 0))/1000*boolFloat(st.SweptAt > 0))
+	counter(descActions, st.ActionsDone, "notify", engine.ResultDone.String())
+	counter(descActions, st.ActionsFailed, "notify", engine.ResultFailed.String())
+	counter(descActions, st.ActionsUnknown, "notify", engine.ResultUnknown.String())
+	buckets := map[float64]uint64{}
+	var total uint64
+	for i, n := range st.Detection.Counts {
+		total += n
+		if i < len(loop.LatencyBounds) {
+			buckets[loop.LatencyBounds[i].Seconds()] = total
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(descLatency, total, st.Detection.Sum.Seconds(), buckets)
+	gauge(descBuild, 1, versionOf(), runtime.Version())
+}
+
+func boolFloat(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (f *figures) books(counter func(*prometheus.Desc, uint64, ...string)) {
+	st := f.write.Stats()
+	reasons := map[string]uint64{}
+	rejected := map[string]uint64{}
+	var deferred, late uint64
+	for i := range st.Protocols {
+		c := &st.Protocols[i]
+		name := remotewrite.Protocol(i).String()
+		counter(descSamples, c.Received, name, "received")
+		counter(descSamples, c.Scored, name, "scored")
+		counter(descSamples, c.Absorbed(), name, "absorbed")
+		counter(descSamples, c.Refused(), name, "rejected")
+		for r := engine.Reason(1); r < engine.NumReasons; r++ {
+			if r.Rejects() {
+				rejected[r.String()] += c.Reasons[r]
+			} else {
+				reasons[r.String()] += c.Reasons[r]
+			}
+		}
+		reasons["replica"] += c.Replica
+		for r := remotewrite.Reject(1); r < remotewrite.NumRejects; r++ {
+			rejected["series_"+r.String()] += c.Rejected[r]
+		}
+		deferred += c.Deferred
+		late += c.Late
+	}
+	for r, n := range reasons {
+		counter(descAbsorbed, n, r)
+	}
+	for r, n := range rejected {
+		counter(descRejected, n, r)
+	}
+	counter(descDeferred, deferred)
+	counter(descLate, late)
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/homeostat/homeostat/actuators/dryrun"
+	"github.com/homeostat/homeostat/engine"
+	"github.com/homeostat/homeostat/engine/loop"
+	"github.com/homeostat/homeostat/ingest/history"
+	"github.com/homeostat/homeostat/ingest/remotewrite"
+	homeostatv1 "github.com/homeostat/homeostat/proto/homeostat/v1"
+	serving "github.com/homeostat/homeostat/serve"
+	"github.com/homeostat/homeostat/store"
+)
+
+type serveFlags struct {
+	config, storage, web, grpc, webConfig string
+	logLevel, logFormat                   string
+	insecure, profile                     bool
+	shards                                int
+	bootstrapURL                          string
+	bootstrapLast                         time.Duration
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Receive samples, score them and serve what is found",
+		Args:  exactly(0, "no argument"),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.ErrOrStderr()) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.config, "config.file", "", "configuration file")
+	fl.StringVar(&f.storage, "storage.path", "data", "directory of the store")
+	fl.StringVar(&f.web, "web.listen-address", "127.0.0.1:9860", "address for HTTP")
+	fl.StringVar(&f.grpc, "grpc.listen-address", defaultGRPCAddress, "address for gRPC")
+	fl.StringVar(&f.webConfig, "web.config.file", "", "TLS and authentication for HTTP, as Prometheus' exporters have it")
+	fl.BoolVar(&f.insecure, "web.allow-insecure", false, "listen beyond loopback without authentication")
+	fl.BoolVar(&f.profile, "web.enable-pprof", false, "serve /debug/pprof")
+	fl.IntVar(&f.shards, "shards", min(runtime.GOMAXPROCS(0), 8), "number of shards; it changes no result")
+	fl.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
+	fl.StringVar(&f.logFormat, "log.format", "logfmt", "logfmt or json")
+	fl.StringVar(&f.bootstrapURL, "bootstrap.url", "", "Prometheus whose history warms the baselines of an empty store")
+	fl.DurationVar(&f.bootstrapLast, "bootstrap.last", 14*24*time.Hour, "how much history to learn from")
+	return cmd
+}
+
+func (f *serveFlags) logger(w io.Writer) (*slog.Logger, error) {
+	cfg := &promslog.Config{Level: promslog.NewLevel(), Format: promslog.NewFormat(), Writer: w}
+	if err := cfg.Level.Set(f.logLevel); err != nil {
+		return nil, fmt.Errorf("%w: --log.level: %w", errUsage, err)
+	}
+	if err := cfg.Format.Set(f.logFormat); err != nil {
+		return nil, fmt.Errorf("%w: --log.format: %w", errUsage, err)
+	}
+	return promslog.New(cfg), nil
+}
+
+// checkAddress refuses to listen beyond loopback without authentication.
+func (f *serveFlags) checkAddress(flag, address string, guarded bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: --%s %s: %w", errUsage, flag, address, err)
+	}
+	ip := net.ParseIP(host)
+	if f.insecure || guarded || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%w: --%s %s is reachable from elsewhere and asks for no password: "+
+		"give --web.config.file for HTTP, or --web.allow-insecure if something in front of it guards it", errUsage, flag, address)
+}
+
+// parts is a server, composed.
+type parts struct {
+	log     *slog.Logger
+	store   *store.Store
+	engine  *engine.Engine
+	loop    *loop.Loop
+	board   *serving.Board
+	pages   *serving.Pages
+	service *serving.Service
+}
+
+func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
+	log, err := f.logger(w)
+	if err != nil {
+		return err
+	}
+	cfg, err := loadConfig(f.config)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.checkAddress("web.listen-address", f.web, f.webConfig != ""), f.checkAddress("grpc.listen-address", f.grpc, false)); err != nil {
+		return err
+	}
+	s, err := store.Open(f.storage, store.Config{MinFreeBytes: cfg.Storage.MinFreeBytes})
+	if err != nil {
+		return err
+	}
+	p := &parts{log: log, store: s}
+	err = f.serve(ctx, cfg, p)
+	if closeErr := s.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
+	engineCfg, err := cfg.engineConfig()
+	if err != nil {
+		return err
+	}
+	if p.engine, err = engine.New(engineCfg, f.shards); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	rep, err := p.store.Restore(p.engine)
+	if err != nil {
+		return fmt.Errorf("restoring: %w", err)
+	}
+	p.log.Info("Restored", "pages", rep.Pages, "older", rep.Older, "lost", len(rep.Lost), "redone", rep.Redone, "clean", rep.Clean)
+	p.board = serving.NewBoard()
+	if err := p.board.Load(p.store); err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	loopCfg, err := cfg.loopConfig()
+	if err != nil {
+		return err
+	}
+	loopCfg.Sinks = []loop.Sink{p.board}
+	loopCfg.Actuator = dryrun.New(dryrun.Config{Log: p.log})
+	loopCfg.Admit = p.store.Admit
+	p.loop = loop.New(loopCfg, p.engine, p.store)
+	p.loop.Reconcile(p.engine.Unresolved())
+	writeCfg, err := cfg.writeConfig()
+	if err != nil {
+		return err
+	}
+	writeCfg.Logger = p.log
+	writeCfg.Busy = func(err error) bool { return errors.Is(err, loop.ErrBusy) }
+	write, err := remotewrite.New(writeCfg, p.engine.Naming(), p.loop.Submit)
+	if err != nil {
+		return err
+	}
+	p.service = serving.NewService(serving.Config{Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers}, p.board, p.store, p.loop)
+	registry := newRegistry(&figures{loop: p.loop, write: write})
+	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service})
+	p.pages = &serving.Pages{Write: write, Registry: registry, Profile: f.profile}
+	return nil
+}
+
+// serve composes the server and runs it until ctx ends. The loop is the last to
+// end: whoever still waits for it is answered.
+func (f *serveFlags) serve(ctx context.Context, cfg *fileConfig, p *parts) error {
+	if err := f.compose(cfg, p); err != nil {
+		return err
+	}
+	if err := f.bootstrap(ctx, p); err != nil {
+		return err
+	}
+	web, err := net.Listen("tcp", f.web)
+	if err != nil {
+		return fmt.Errorf("listening for HTTP: %w", err)
+	}
+	defer web.Close()
+	rpc, err := net.Listen("tcp", f.grpc)
+	if err != nil {
+		return fmt.Errorf("listening for gRPC: %w", err)
+	}
+	defer rpc.Close()
+	loopCtx, endLoop := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLoop()
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := p.loop.Run(loopCtx)
+		if err == nil {
+			err = p.store.EndInOrder()
+		}
+		return err
+	})
+	g.Go(func() error {
+		if err := loop.Tick(loopCtx, p.loop, nil); err != nil && loopCtx.Err() == nil && !errors.Is(err, loop.ErrStopped) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		// The first tick comes before the first sample: it says what is too new.
+		if err := p.loop.Send(inner, engine.Tick{Now: time.Now().UnixMilli()}); err == nil {
+			p.pages.Ready()
+			p.log.Info("Ready", "http", web.Addr().String(), "grpc", rpc.Addr().String())
+		}
+		return nil
+	})
+	f.listen(inner, g, p, web, rpc, endLoop)
+	return g.Wait()
+}
+
+// listen serves HTTP and gRPC until ctx ends, and then ends the loop.
+func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, httpListener, grpcListener net.Listener, endLoop func()) {
+	pages := &http.Server{
+		Handler: p.pages.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	rpcs := grpc.NewServer()
+	homeostatv1.RegisterHomeostatServiceServer(rpcs, p.service)
+	checks := health.NewServer()
+	healthv1.RegisterHealthServer(rpcs, checks)
+	reflection.Register(rpcs)
+	g.Go(func() error {
+		noSocket := false
+		addresses := []string{f.web}
+		err := web.Serve(httpListener, pages, &web.FlagConfig{
+			WebListenAddresses: &addresses, WebSystemdSocket: &noSocket, WebConfigFile: &f.webConfig,
+		}, p.log)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	g.Go(func() error { return rpcs.Serve(grpcListener) })
+	g.Go(func() error {
+		<-ctx.Done()
+		p.log.Info("Ending")
+		checks.Shutdown()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		err := pages.Shutdown(end)
+		rpcs.Stop() // streams never end by themselves; subscribers resume
+		endLoop()
+		return err
+	})
+}
+
+// bootstrap warms an empty store from a Prometheus' history.
+func (f *serveFlags) bootstrap(ctx context.Context, p *parts) error {
+	if f.bootstrapURL == "" {
+		return nil
+	}
+	if _, tick := p.engine.Open(); tick != 0 {
+		p.log.Info("The store is not empty: nothing is learnt from history", "url", f.bootstrapURL)
+		return nil
+	}
+	src, err := history.Prometheus(ctx, history.Config{Naming: p.engine.Naming(), Sender: "bootstrap", Quiet: true, Grace: p.engine.Grace()},
+		history.Upstream{URL: f.bootstrapURL, End: time.Now(), Last: f.bootstrapLast})
+	if err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	d := loop.NewDriver(loop.Config{}, p.engine, p.store)
+	defer d.Close()
+	started := time.Now()
+	if err := drive(ctx, d, src, func() error { return nil }); err != nil {
+		return fmt.Errorf("bootstrap from %s: %w", f.bootstrapURL, err)
+	}
+	if err := d.Sweep(); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	read, skipped := src.Samples()
+	series, measurements := p.engine.Size()
+	p.log.Info("Learnt from history", "samples", read, "skipped", skipped, "series", series, "measurements", measurements,
+		"took", time.Since(started).Round(time.Millisecond).String())
+	return nil
+}

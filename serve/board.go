@@ -1,0 +1,168 @@
+package serve
+
+import (
+	"sync"
+
+	"github.com/homeostat/homeostat/engine"
+)
+
+// Log is what serve reads of the durable log.
+type Log interface {
+	First() uint64
+	Last() uint64
+	Scan(from uint64, fn func(seq uint64, r engine.Record) error) error
+}
+
+// maxStories bounds the anomalies, and the incidents, that the board remembers,
+// the oldest going first.
+const maxStories = 100_000
+
+// maxRevisions bounds the revisions of one anomaly that are remembered.
+const maxRevisions = 64
+
+// Board is the read model: the latest of what the log says. It fits loop.Sink.
+type Board struct {
+	mu        sync.RWMutex
+	stories   map[engine.AnomalyID]*story
+	order     []engine.AnomalyID // by opening
+	incidents map[engine.IncidentID]*engine.Incident
+	incOrder  []engine.IncidentID
+	labels    map[string]engine.Label // by request
+	undone    map[string]engine.Undo  // by the label's request
+	moves     map[engine.SeriesID]engine.ThresholdMove
+	last      uint64
+	mark      int64 // tick in force, ms
+	news      chan struct{}
+	counts    Counts
+}
+
+// Counts are what the board has seen, for metrics.
+type Counts struct {
+	Anomalies map[string]uint64    // opened, by kind
+	Outcomes  map[[2]string]uint64 // by verdict and by
+	Decisions map[string]uint64    // by verb
+	Moves     uint64
+	Open      int // incidents
+}
+
+// story is what is known of one anomaly.
+type story struct {
+	revisions []*engine.Anomaly
+	dropped   int
+	labels    []string
+	outcomes  []engine.Outcome
+	incidents []engine.IncidentID
+}
+
+// NewBoard makes an empty board; Load fills it from the log.
+func NewBoard() *Board {
+	return &Board{
+		stories: map[engine.AnomalyID]*story{}, incidents: map[engine.IncidentID]*engine.Incident{},
+		labels: map[string]engine.Label{}, undone: map[string]engine.Undo{}, moves: map[engine.SeriesID]engine.ThresholdMove{},
+		news:   make(chan struct{}),
+		counts: Counts{Anomalies: map[string]uint64{}, Outcomes: map[[2]string]uint64{}, Decisions: map[string]uint64{}},
+	}
+}
+
+// Load takes in everything that a log holds.
+func (b *Board) Load(log Log) error {
+	return log.Scan(log.First(), func(seq uint64, r engine.Record) error {
+		b.Deliver(seq, []engine.Record{r})
+		return nil
+	})
+}
+
+// Deliver takes durable records in and wakes the subscribers.
+func (b *Board) Deliver(first uint64, records []engine.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range records {
+		b.take(r)
+	}
+	b.last = first + uint64(len(records)) - 1
+	close(b.news)
+	b.news = make(chan struct{})
+}
+
+// state is the newest sequence, and a channel that closes when there is a newer.
+func (b *Board) state() (last uint64, mark int64, news <-chan struct{}) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.last, b.mark, b.news
+}
+
+func (b *Board) take(r engine.Record) {
+	switch r := r.(type) {
+	case engine.Tick:
+		b.mark = r.Now
+	case *engine.Anomaly:
+		b.takeAnomaly(r)
+	case *engine.Incident:
+		b.takeIncident(r)
+	case engine.Decision:
+		b.counts.Decisions[r.Verb.String()]++
+	case engine.Outcome:
+		by := "person"
+		if r.By == "measured" {
+			by = r.By
+		}
+		b.counts.Outcomes[[2]string{r.Verdict.String(), by}]++
+		if s := b.stories[r.Anomaly]; s != nil {
+			s.outcomes = append(s.outcomes, r)
+		}
+	case engine.ThresholdMove:
+		b.counts.Moves++
+		b.moves[r.Series] = r
+	case engine.Label:
+		b.labels[r.RequestID] = r
+		if s := b.stories[r.Anomaly]; s != nil {
+			s.labels = append(s.labels, r.RequestID)
+		}
+	case engine.Undo:
+		b.undone[r.Label] = r
+	}
+}
+
+func (b *Board) takeAnomaly(a *engine.Anomaly) {
+	s := b.stories[a.ID]
+	if s == nil {
+		s = &story{}
+		b.stories[a.ID] = s
+		b.order = append(b.order, a.ID)
+		if len(b.order) > maxStories {
+			delete(b.stories, b.order[0])
+			b.order = b.order[1:]
+		}
+	}
+	if a.Revision == engine.Opened {
+		b.counts.Anomalies[a.Kind.String()]++
+	}
+	s.revisions = append(s.revisions, a)
+	if len(s.revisions) > maxRevisions {
+		s.revisions = append(s.revisions[:1], s.revisions[2:]...)
+		s.dropped++
+	}
+}
+
+func (b *Board) takeIncident(i *engine.Incident) {
+	was := b.incidents[i.ID]
+	if was == nil {
+		b.incOrder = append(b.incOrder, i.ID)
+		if len(b.incOrder) > maxStories {
+			delete(b.incidents, b.incOrder[0])
+			b.incOrder = b.incOrder[1:]
+		}
+		b.counts.Open++
+	}
+	if i.Revision == engine.Closed {
+		b.counts.Open = max(0, b.counts.Open-1)
+	}
+	b.incidents[i.ID] = i
+	for _, m := range i.Members {
+		if s := b.stories[m.Anomaly]; s != nil && (len(s.incidents) == 0 || s.incidents[len(s.incidents)-1] != i.ID) {
+			s.incidents = append(s.incidents, i.ID)
+		}
+	}
+}
+
+func (s *story) latest() *engine.Anomaly { return s.revisions[len(s.revisions)-1] }
