@@ -14,7 +14,7 @@ const EpochMillis = 1000
 // that is zero takes the default named beside it.
 type Config struct {
 	// FalseAlarmDays sets the threshold: about one false alarm a series in so
-	// many days. The threshold is log10(FalseAlarmDays / interval). Default 10.
+	// many days. The threshold is log10(FalseAlarmDays / interval). Default 14.
 	FalseAlarmDays float64
 	// Grace is how long after its end an epoch stays open for what comes late.
 	// Joins, incidents and labels wait for it. Default 10 s.
@@ -53,9 +53,11 @@ type Config struct {
 	Trace bool
 }
 
+const defaultFalseAlarmDays = 14
+
 func (c Config) withDefaults() Config {
 	if c.FalseAlarmDays == 0 {
-		c.FalseAlarmDays = 10
+		c.FalseAlarmDays = 14
 	}
 	for _, d := range []struct {
 		field *time.Duration

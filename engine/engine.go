@@ -11,6 +11,7 @@ import (
 	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/trend"
 )
 
 // MaxShards bounds the number of shards: one partition each.
@@ -23,6 +24,7 @@ type Engine struct {
 	cfg    Config
 	model  *lean.Model
 	shares *ratio.Model
+	slopes *trend.Model
 	shards []*Shard
 	settle settle
 
@@ -52,12 +54,12 @@ func New(cfg Config, shards int) (*Engine, error) {
 	}
 	ms := func(d time.Duration) int64 { return d.Milliseconds() }
 	e := &Engine{
-		cfg: cfg, model: model, shares: ratio.New(ratio.Config{}),
+		cfg: cfg, model: model, shares: ratio.New(ratio.Config{}), slopes: trend.New(trend.Config{Zone: cfg.Zone}),
 		settle: newSettle(),
 		grace:  ms(cfg.Grace), maxAhead: ms(cfg.MaxAhead), updateEvery: ms(cfg.UpdateEvery),
 		silentAfter: ms(cfg.SilentAfter), incidentGap: ms(cfg.IncidentGap), watchFor: ms(cfg.WatchFor),
 	}
-	e.slowOpen = e.configuredAt(slowInterval)
+	e.slowOpen = e.configuredSlow()
 	for i := range shards {
 		s := &Shard{engine: e, index: i}
 		for number := i; number < Partitions; number += shards {

@@ -12,6 +12,7 @@ import (
 	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/trend"
 )
 
 // ErrPage says that a page's bytes are not a page.
@@ -298,7 +299,7 @@ type loadedSlot struct {
 	core     lean.Core
 	season   *lean.Season
 	ratio    *ratio.Core
-	trend    *slowCore
+	trend    *trend.Core
 	alarm    [numChannels]alarm
 	episodes map[uint8]*episode
 	moved    *movedThreshold
@@ -358,7 +359,7 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		l.ratio = &ratio.Core{}
 		return l.ratio.UnmarshalBinary(r.b)
 	case tagTrend:
-		l.trend = &slowCore{}
+		l.trend = &trend.Core{}
 		return l.trend.UnmarshalBinary(r.b)
 	case tagAlarms:
 		for ch := range l.alarm {
@@ -426,7 +427,7 @@ func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
 		m.ratio = uint32(len(p.ratios))
 	}
 	if l.role == roleGauge {
-		p.trends = append(p.trends, slowCore{})
+		p.trends = append(p.trends, trend.Core{})
 		m.trend = uint32(len(p.trends))
 		if l.trend != nil {
 			p.trends[m.trend-1] = *l.trend

@@ -7,6 +7,7 @@ import (
 
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/trend"
 )
 
 // pageSlots is the number of slots in a page, pageGroups that of groups in a
@@ -65,7 +66,7 @@ type partition struct {
 	slots    []slot
 	measures []measure
 	seasons  []lean.Season
-	trends   []slowCore
+	trends   []trend.Core
 	ratios   []ratio.Core
 	groups   []group
 	targets  []target
@@ -182,7 +183,7 @@ func (p *partition) addMeasure(i uint32) *measure {
 		m.ratio = uint32(len(p.ratios))
 	}
 	if s.role == roleGauge {
-		p.trends = append(p.trends, slowCore{})
+		p.trends = append(p.trends, trend.Core{})
 		m.trend = uint32(len(p.trends))
 	}
 	p.newborn = append(p.newborn, i)
@@ -257,7 +258,7 @@ func (p *partition) adopt(i uint32, s *Series) {
 			p.seasons[m.season-1] = lean.Season{}
 		}
 		if m.trend != 0 {
-			p.trends[m.trend-1] = slowCore{}
+			p.trends[m.trend-1] = trend.Core{}
 		}
 	}
 	p.join(i)

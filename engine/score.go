@@ -60,6 +60,9 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 		m.season = uint32(len(p.seasons))
 		model.MakeSeason(&m.core, p.season(m))
 	}
+	if m.trend != 0 {
+		s.scoreTrend(p, i, at, v, c)
+	}
 }
 
 // scoreRatio scores failed of total requests by their counts.
