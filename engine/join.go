@@ -44,7 +44,6 @@ type group struct {
 	base    []float64 // the members' values that the next measurement is taken against
 	baseAt  int64     // 0: none yet
 	native  []Bucket  // base of a native histogram
-	sum     float64   // base of its sum
 	outputs [3]uint32 // slots of what is derived, plus 1
 	queued  bool      // in partition.due
 }

@@ -30,7 +30,6 @@ type point struct {
 	pooled   float64 // requests behind a ratio, 0 elsewhere
 	slope    float64 // per hour, of the slow channel
 	since    int64   // when the slow rise began, ms
-	before   models.Score
 	change   models.Change
 	standing Threshold
 }

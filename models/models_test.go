@@ -12,9 +12,17 @@ func TestScoreOfQuantisesAndClamps(t *testing.T) {
 		x    float64
 		want Score
 	}{
-		{0, 0}, {-1, 0}, {math.NaN(), 0}, {math.Inf(-1), 0},
-		{1, 64}, {1.0 / 128, 1}, {0.9 / 128, 0},
-		{3, 192}, {30, MaxScore}, {31, MaxScore}, {math.Inf(1), MaxScore},
+		{0, 0},
+		{-1, 0},
+		{math.NaN(), 0},
+		{math.Inf(-1), 0},
+		{1, 64},
+		{1.0 / 128, 1},
+		{0.9 / 128, 0},
+		{3, 192},
+		{30, MaxScore},
+		{31, MaxScore},
+		{math.Inf(1), MaxScore},
 	} {
 		if got := ScoreOf(c.x); got != c.want {
 			t.Errorf("ScoreOf(%v) = %d, want %d", c.x, got, c.want)
@@ -34,10 +42,21 @@ func TestAlarmEndsByState(t *testing.T) {
 		score Score
 		want  Change
 	}{
-		{199, Same}, {200, Opened}, {300, Same},
-		{99, Same}, {99, Same}, {99, Same}, {99, Same}, {100, Same}, // the fifth is not quiet
-		{99, Same}, {0, Same}, {0, Same}, {0, Same}, {0, Ended},
-		{199, Same}, {250, Opened},
+		{199, Same},
+		{200, Opened},
+		{300, Same},
+		{99, Same},
+		{99, Same},
+		{99, Same},
+		{99, Same},
+		{100, Same}, // the fifth is not quiet
+		{99, Same},
+		{0, Same},
+		{0, Same},
+		{0, Same},
+		{0, Ended},
+		{199, Same},
+		{250, Opened},
 	} {
 		if got := a.Step(c.score, open, close); got != c.want {
 			t.Errorf("step %d, score %d: %d, want %d", i, c.score, got, c.want)
@@ -84,7 +103,7 @@ func TestZoneFollowsItsTransitions(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.at, time.UnixMilli(got).UTC(), c.want)
 		}
 	}
-	if got := (Zone)(nil).Local(5); got != 5 {
+	if got := Zone(nil).Local(5); got != 5 {
 		t.Errorf("the empty zone moves 5 to %d", got)
 	}
 	if err := berlin.Validate(); err != nil {

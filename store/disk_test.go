@@ -197,12 +197,6 @@ func (d *memDisk) Free(string) (uint64, error) {
 	return d.free, nil
 }
 
-func (d *memDisk) setFree(n uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.free = n
-}
-
 type memFile struct {
 	disk *memDisk
 	node *inode

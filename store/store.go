@@ -11,7 +11,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"golang.org/x/sys/unix"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
@@ -42,7 +41,7 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	cfg    Config
 	dir    string
-	lock   *os.File
+	lock   *lock
 	log    *journal
 	pages  *badger.DB
 	asks   atomic.Uint64 // of Admit
@@ -93,22 +92,18 @@ func Open(dir string, cfg Config) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o640)
+	lock, err := lockDir(filepath.Join(dir, "LOCK"))
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
+		return nil, fmt.Errorf("store: %s: %w", dir, err)
 	}
 	s := &Store{cfg: cfg.withDefaults(), dir: dir, lock: lock}
 	logDir := filepath.Join(dir, "log")
 	if err := os.MkdirAll(logDir, 0o750); err != nil {
-		lock.Close()
+		lock.release()
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	if s.log, err = openJournal(osDisk{}, logDir, segmentOfLog, s.cfg.SegmentBytes); err != nil {
-		lock.Close()
+		lock.release()
 		return nil, err
 	}
 	o := badger.DefaultOptions(filepath.Join(dir, "pages")).WithLogger(nil).WithCompression(options.None).
@@ -117,7 +112,7 @@ func Open(dir string, cfg Config) (*Store, error) {
 		WithNumVersionsToKeep(2).WithValueThreshold(1 << 10)
 	if s.pages, err = badger.Open(o); err != nil {
 		s.log.close()
-		lock.Close()
+		lock.release()
 		return nil, fmt.Errorf("store: pages: %w", err)
 	}
 	return s, nil
@@ -231,5 +226,5 @@ func (s *Store) EndInOrder() error {
 // Close ends the store.
 func (s *Store) Close() error {
 	err := errors.Join(s.pages.Close(), s.log.close())
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.lock.release())
 }

@@ -238,11 +238,15 @@ func (v *survey) frame(s *segment, f frame, at int64) error {
 	sparse := s.sparse || v.unsure
 	switch {
 	case f.seq < expect || f.seq > expect && !sparse:
-		v.hard(Damage{File: s.name, Offset: at, From: expect, To: f.seq - 1,
-			Why: fmt.Sprintf("record %d where record %d belongs", f.seq, expect)})
+		v.hard(Damage{
+			File: s.name, Offset: at, From: expect, To: f.seq - 1,
+			Why: fmt.Sprintf("record %d where record %d belongs", f.seq, expect),
+		})
 	case !v.unsure && v.chain.next(f.seq, f.payload) != f.chain:
-		v.hard(Damage{File: s.name, Offset: at,
-			Why: fmt.Sprintf("record %d does not continue the hash chain: it or one before it was changed", f.seq)})
+		v.hard(Damage{
+			File: s.name, Offset: at,
+			Why: fmt.Sprintf("record %d does not continue the hash chain: it or one before it was changed", f.seq),
+		})
 	}
 	if f.seq < expect {
 		return nil // what stands at the wrong place is no record

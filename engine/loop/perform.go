@@ -28,8 +28,7 @@ type performers struct {
 	actions chan engine.Action
 	workers sync.WaitGroup
 
-	outstanding atomic.Int64  // actions not answered yet
-	idle        chan struct{} // holds a value when the last one was answered
+	outstanding atomic.Int64 // actions not answered yet
 }
 
 func newPerformers(cfg Config, q *queue, c *counts) *performers {

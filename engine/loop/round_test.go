@@ -185,8 +185,10 @@ func TestTickIsJournaledBeforeTheFirstRecord(t *testing.T) {
 	take(undo("d"))
 	want := []engine.Record{
 		undo("before the first tick"),
-		engine.Tick{Now: start + 1000}, undo("a"), undo("b"), undo("c"),
-		engine.Tick{Now: start + 2000}, undo("d"),
+		engine.Tick{Now: start + 1000},
+		undo("a"), undo("b"), undo("c"),
+		engine.Tick{Now: start + 2000},
+		undo("d"),
 	}
 	if diff := cmp.Diff(want, j.log); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)

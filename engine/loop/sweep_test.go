@@ -83,7 +83,8 @@ func TestSweepStepIsBounded(t *testing.T) {
 		if err := live(l, func(ctx context.Context) {
 			for _, ev := range []engine.Event{
 				batchOf(gauges(300), start, func(int) float64 { return 1 }),
-				engine.Tick{Now: start + 1000}, engine.Tick{Now: start + 3*time.Hour.Milliseconds()},
+				engine.Tick{Now: start + 1000},
+				engine.Tick{Now: start + 3*time.Hour.Milliseconds()},
 			} {
 				if err := l.Send(ctx, ev); err != nil {
 					t.Fatal(err)

@@ -138,8 +138,14 @@ func drawSeries(t *rapid.T, utf8 bool) *engine.Series {
 
 // records has one value of every kind of record.
 var records = []engine.Record{
-	&engine.Anomaly{}, &engine.Incident{}, engine.Decision{}, engine.Outcome{}, engine.ThresholdMove{},
-	engine.Label{}, engine.Undo{}, engine.Performed{}, engine.Tick{},
+	&engine.Anomaly{}, &engine.Incident{},
+	engine.Decision{},
+	engine.Outcome{},
+	engine.ThresholdMove{},
+	engine.Label{},
+	engine.Undo{},
+	engine.Performed{},
+	engine.Tick{},
 }
 
 func drawRecord(t *rapid.T) engine.Record {

@@ -55,8 +55,10 @@ func TestColumnsBecomeSeries(t *testing.T) {
 		{"no header", "kpi.csv", "60,1.5\n120,2\n", "{__name__=\"kpi\", job=\"replay\", service=\"kpi\"} 1.5 @60\n{__name__=\"kpi\", job=\"replay\", service=\"kpi\"} 2 @120"},
 		{"no header, with a label", "kpi.csv", "60,1.5,1\n", `{__name__="kpi", job="replay", service="kpi"} 1.5 @60`},
 		{"time is not the first column", "kpi.csv", "value,Date\n5,1970-01-02\n", `{__name__="kpi", job="replay", service="kpi"} 5 @86400`},
-		{"wide, with an empty cell", "shop.csv", "ts,requests_total,p 99,is_anomaly\n60,1,,0\n61,2,3,1\n",
-			"{__name__=\"requests_total\", job=\"replay\", service=\"shop\"} 1 @60\n{__name__=\"p_99\", job=\"replay\", service=\"shop\"} 3 @61\n{__name__=\"requests_total\", job=\"replay\", service=\"shop\"} 2 @61"},
+		{
+			"wide, with an empty cell", "shop.csv", "ts,requests_total,p 99,is_anomaly\n60,1,,0\n61,2,3,1\n",
+			"{__name__=\"requests_total\", job=\"replay\", service=\"shop\"} 1 @60\n{__name__=\"p_99\", job=\"replay\", service=\"shop\"} 3 @61\n{__name__=\"requests_total\", job=\"replay\", service=\"shop\"} 2 @61",
+		},
 		{"semicolons, quotes, carriage returns, a byte order mark", "q.csv", "\ufefftime;\"a \"\"b\"\"\"\r\n60;\"1.5\"\r\n\r\n", `{__name__="a__b_", job="replay", service="q"} 1.5 @60`},
 		{"tabs", "t.tsv", "time\tvalue\n60\t1\n", `{__name__="t", job="replay", service="t"} 1 @60`},
 		{"values that are no numbers to a baseline", "n.csv", "time,value\n60,NaN\n61,1e999\n", "{__name__=\"n\", job=\"replay\", service=\"n\"} NaN @60\n{__name__=\"n\", job=\"replay\", service=\"n\"} +Inf @61"},

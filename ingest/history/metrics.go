@@ -50,8 +50,10 @@ var (
 )
 
 func newMetrics(cfg Config, f *file, in *bufio.Reader, room *seriesRoom) *metrics {
-	return &metrics{cfg: cfg, file: f, in: in, room: room,
-		types: map[string]engine.Type{}, series: map[string]*seriesRef{}}
+	return &metrics{
+		cfg: cfg, file: f, in: in, room: room,
+		types: map[string]engine.Type{}, series: map[string]*seriesRef{},
+	}
 }
 
 func (m *metrics) next() (row, error) {

@@ -113,8 +113,10 @@ func Prometheus(ctx context.Context, cfg Config, up Upstream) (*PrometheusSource
 	cfg, up = cfg.withDefaults(), up.withDefaults()
 	end := up.End.UnixMilli()
 	start := max(0, end-up.Last.Milliseconds())
-	p := &puller{ctx: ctx, cfg: cfg, up: up, start: start, end: end, chunk: up.Chunk.Milliseconds(),
-		series: map[uint64][]*engine.Series{}}
+	p := &puller{
+		ctx: ctx, cfg: cfg, up: up, start: start, end: end, chunk: up.Chunk.Milliseconds(),
+		series: map[uint64][]*engine.Series{},
+	}
 	p.at.Store(start)
 	s := &PrometheusSource{pace: newPace(cfg, p), pull: p}
 	s.pace.limit = end

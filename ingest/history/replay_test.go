@@ -123,7 +123,12 @@ func TestAnEmptyReplayHasNoEvents(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for _, cfg := range []Config{
-		{Grace: -1}, {Beyond: -1}, {TickEvery: time.Millisecond}, {MaxBatch: -1}, {MaxSamples: -1}, {MaxSeries: -1},
+		{Grace: -1},
+		{Beyond: -1},
+		{TickEvery: time.Millisecond},
+		{MaxBatch: -1},
+		{MaxSamples: -1},
+		{MaxSeries: -1},
 		{Naming: engine.Naming{WorkloadBy: [][]string{{}}}},
 	} {
 		if _, err := Open(cfg, "x.csv"); err == nil || !strings.HasPrefix(err.Error(), "replay: ") {

@@ -67,8 +67,10 @@ type table struct {
 }
 
 func newCache(bytes int64, age time.Duration) *cache {
-	return &cache{age: age, tableRoom: bytes / tables, workloads: map[engine.Workload]engine.Workload{},
-		senders: map[*engine.Series]*replica{}}
+	return &cache{
+		age: age, tableRoom: bytes / tables, workloads: map[engine.Workload]engine.Workload{},
+		senders: map[*engine.Series]*replica{},
+	}
 }
 
 // generation is the age that now belongs to: a series is kept for one

@@ -17,11 +17,25 @@ func TestBoundsAreThoseOfTheSpecification(t *testing.T) {
 		index  int64
 		want   float64
 	}{
-		{0, 0, 1}, {0, 1, 2}, {0, -1, 0.5}, {0, 1023, math.Ldexp(1, 1023)}, {0, 1024, math.MaxFloat64}, {0, 1025, math.Inf(1)},
-		{0, -1074, math.SmallestNonzeroFloat64}, {0, -1076, 0},
-		{-4, 1, 65536}, {-4, 64, math.MaxFloat64}, {-1, -1, 0.25},
-		{1, 1, math.Sqrt2}, {1, 2, 2}, {1, -1, math.Sqrt2 / 2}, {8, 256, 2}, {8, 128, math.Sqrt2}, {3, -8, 0.5},
-		{8, math.MaxInt32, math.Inf(1)}, {-4, math.MinInt32, 0},
+		{0, 0, 1},
+		{0, 1, 2},
+		{0, -1, 0.5},
+		{0, 1023, math.Ldexp(1, 1023)},
+		{0, 1024, math.MaxFloat64},
+		{0, 1025, math.Inf(1)},
+		{0, -1074, math.SmallestNonzeroFloat64},
+		{0, -1076, 0},
+		{-4, 1, 65536},
+		{-4, 64, math.MaxFloat64},
+		{-1, -1, 0.25},
+		{1, 1, math.Sqrt2},
+		{1, 2, 2},
+		{1, -1, math.Sqrt2 / 2},
+		{8, 256, 2},
+		{8, 128, math.Sqrt2},
+		{3, -8, 0.5},
+		{8, math.MaxInt32, math.Inf(1)},
+		{-4, math.MinInt32, 0},
 	} {
 		got := exponentialBound(c.index, c.schema)
 		if got != c.want && !(math.Abs(got-c.want) <= 1e-15*math.Abs(c.want)) {

@@ -56,8 +56,10 @@ func TestHostileRequests(t *testing.T) {
 		{"a label of 16 MiB", packV1(t, writeV1(oneV1(1, 1, "__name__", "up", "a", strings.Repeat("x", 16<<20)))), V1, 400, RefusedNone},
 		{"a label name of 16 MiB", packV1(t, writeV1(oneV1(1, 1, strings.Repeat("x", 16<<20), "a"))), V1, 400, RefusedNone},
 		{"30,000,000 buckets in one histogram", s2.EncodeSnappy(nil, prefixed(0x0a, append(name, prefixed(0x22, prefixed(0x62, make([]byte, 30_000_000)))...))), V1, 400, RefusedNone},
-		{"a span of 4,000,000,000 buckets", packV1(t, writeV1(prompb.TimeSeries{Labels: pairsV1([]string{"__name__", "h"}),
-			Histograms: []prompb.Histogram{{PositiveSpans: []prompb.BucketSpan{{Length: math.MaxUint32}}}}})), V1, 400, RefusedNone},
+		{"a span of 4,000,000,000 buckets", packV1(t, writeV1(prompb.TimeSeries{
+			Labels:     pairsV1([]string{"__name__", "h"}),
+			Histograms: []prompb.Histogram{{PositiveSpans: []prompb.BucketSpan{{Length: math.MaxUint32}}}},
+		})), V1, 400, RefusedNone},
 		{"500 histograms of 2,000 buckets", packV1(t, writeV1(wideHistograms(500, 2000))), V1, 413, RefusedBucketLimit},
 		{"groups in groups", s2.EncodeSnappy(nil, bytes.Repeat([]byte{0x2b}, 30_000_000)), V1, 400, RefusedMalformed},
 		{"bad UTF-8", packV1(t, writeV1(oneV1(1, 1, "__name__", "\xc3\x28"))), V1, 400, RefusedNone},
@@ -129,9 +131,11 @@ func wideHistograms(n, buckets int) prompb.TimeSeries {
 		bounds[i] = float64(i)
 	}
 	for range n {
-		s.Histograms = append(s.Histograms, prompb.Histogram{Schema: -53, CustomValues: bounds,
+		s.Histograms = append(s.Histograms, prompb.Histogram{
+			Schema: -53, CustomValues: bounds,
 			Count:         &prompb.Histogram_CountInt{CountInt: uint64(buckets)},
-			PositiveSpans: []prompb.BucketSpan{{Length: uint32(buckets)}}, PositiveDeltas: deltas})
+			PositiveSpans: []prompb.BucketSpan{{Length: uint32(buckets)}}, PositiveDeltas: deltas,
+		})
 	}
 	return s
 }

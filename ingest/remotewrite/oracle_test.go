@@ -371,8 +371,10 @@ func seedsV1(t testing.TB) [][]byte {
 		oneV1(5, 5, "__name__", "twice", "a", "1", "a", "2"),
 		oneV1(5, 5, "__name__", "empty value", "a", ""),
 		oneV1(5, 5, "__name__", "bad\xff"),
-		prompb.TimeSeries{Labels: pairsV1([]string{"__name__", "h"}), Histograms: histogramsV1(),
-			Exemplars: []prompb.Exemplar{{Labels: pairsV1([]string{"trace_id", "x"}), Value: 1, Timestamp: 2}}},
+		prompb.TimeSeries{
+			Labels: pairsV1([]string{"__name__", "h"}), Histograms: histogramsV1(),
+			Exemplars: []prompb.Exemplar{{Labels: pairsV1([]string{"trace_id", "x"}), Value: 1, Timestamp: 2}},
+		},
 		prompb.TimeSeries{},
 	)
 	w.Metadata = []prompb.MetricMetadata{{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "up", Help: "h", Unit: "u"}}

@@ -96,9 +96,19 @@ func TestSeriesWithoutReplicaAreTakenFromEveryone(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for _, cfg := range []Config{
-		{RetryAfter: -1}, {ReadTimeout: 48 * time.Hour}, {CacheAge: -1}, {InFlightBytes: -1}, {CacheBytes: -1}, {MetadataNames: -1}, {LogsPerMinute: -1},
-		{Limits: Limits{CompressedBytes: 2 << 30}}, {Limits: Limits{DecodedBytes: -1}}, {Limits: Limits{Labels: maxPairs + 1}}, {Limits: Limits{Series: -1}},
-		{Replicas: Replicas{Failover: -1}}, {Replicas: Replicas{MaxClusters: -1}},
+		{RetryAfter: -1},
+		{ReadTimeout: 48 * time.Hour},
+		{CacheAge: -1},
+		{InFlightBytes: -1},
+		{CacheBytes: -1},
+		{MetadataNames: -1},
+		{LogsPerMinute: -1},
+		{Limits: Limits{CompressedBytes: 2 << 30}},
+		{Limits: Limits{DecodedBytes: -1}},
+		{Limits: Limits{Labels: maxPairs + 1}},
+		{Limits: Limits{Series: -1}},
+		{Replicas: Replicas{Failover: -1}},
+		{Replicas: Replicas{MaxClusters: -1}},
 	} {
 		if err := cfg.Validate(); err == nil {
 			t.Errorf("%+v is accepted", cfg)

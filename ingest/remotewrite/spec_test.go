@@ -311,8 +311,10 @@ func TestDeclaredTypesReachTheSeries(t *testing.T) {
 		t.Errorf("before metadata: %v", got)
 	}
 	r.postV1(t, &prompb.WriteRequest{Metadata: []prompb.MetricMetadata{
-		{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "jobs_done"}, {Type: prompb.MetricMetadata_HISTOGRAM, MetricFamilyName: "lat"},
-		{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "om"}, {Type: prompb.MetricMetadata_GAUGE, MetricFamilyName: "load"},
+		{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "jobs_done"},
+		{Type: prompb.MetricMetadata_HISTOGRAM, MetricFamilyName: "lat"},
+		{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "om"},
+		{Type: prompb.MetricMetadata_GAUGE, MetricFamilyName: "load"},
 		{Type: prompb.MetricMetadata_GAUGE, MetricFamilyName: "beyond the bound"},
 	}})
 	r.postV1(t, write)

@@ -155,11 +155,26 @@ func TestNoiseIsNoLeak(t *testing.T) {
 		name string
 		make noise
 	}{
-		{"white", white}, {"ar .9", ar(.9)}, {"ar .99", ar(.99)}, {"ar .999", ar(.999)}, {"walk", walk}, {"heavy walk", heavyWalk},
-		{"t3", tails}, {"lognormal", lognormal}, {"poisson", poisson}, {"bursts", bursts},
-		{"daily", daily(.3, 1)}, {"daily noiseless", daily(.3, 0)}, {"weekly", weekly}, {"restless", restless},
-		{"shift", shift}, {"sawtooth 10 min", sawtooth(1. / 6)}, {"sawtooth 50 min", sawtooth(5. / 6)}, {"sawtooth 5 h", sawtooth(5)},
-		{"sawtooth 17 h", sawtooth(17)}, {"sawtooth 24 h", sawtooth(24)},
+		{"white", white},
+		{"ar .9", ar(.9)},
+		{"ar .99", ar(.99)},
+		{"ar .999", ar(.999)},
+		{"walk", walk},
+		{"heavy walk", heavyWalk},
+		{"t3", tails},
+		{"lognormal", lognormal},
+		{"poisson", poisson},
+		{"bursts", bursts},
+		{"daily", daily(.3, 1)},
+		{"daily noiseless", daily(.3, 0)},
+		{"weekly", weekly},
+		{"restless", restless},
+		{"shift", shift},
+		{"sawtooth 10 min", sawtooth(1. / 6)},
+		{"sawtooth 50 min", sawtooth(5. / 6)},
+		{"sawtooth 5 h", sawtooth(5)},
+		{"sawtooth 17 h", sawtooth(17)},
+		{"sawtooth 24 h", sawtooth(24)},
 	} {
 		const series, days = 24, 30
 		opened := 0
