@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -155,7 +156,7 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 	sl := &p.slots[i]
 	m := &p.measures[sl.measure-1]
 	b := Baseline{Series: sl.series, At: sl.lastAt, Value: sl.last, Season: m.season != 0, Alarm: m.alarm[channelMain].Open}
-	x := point{part: p, slot: i, at: sl.lastAt}
+	x := point{part: p, slot: i, at: math.MaxInt64} // the threshold for the next point
 	open, close := s.thresholds(&x, m)
 	b.Threshold = s.standing(&x, m, open, close)
 	if m.ratio != 0 {
