@@ -1,13 +1,8 @@
 package store
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/homeostat/homeostat/engine"
 )
@@ -18,132 +13,170 @@ type RestoreReport struct {
 	Older   int      // of those, loaded from the version before the newest
 	Lost    []string // pages without a good version: their series learn anew
 	Settled uint64   // as-of of the settle record, 0 when there was none
+	Aged    bool     // the settle record is the version before the newest
+	From    uint64   // the first record redone, 0 when none was
 	Redone  int      // records redone
+	Missing uint64   // records that should have been redone and are no longer kept
 	Clean   bool     // the last run ended in order
+	Cut     Cut      // what opening took off the end of the log
 }
 
 // Restore brings an empty engine to where the store left it: the newest good
 // version of each page, the settle record, and the records of the log after
-// them.
+// them. It comes before anything is written. One rotten page is no reason not to
+// start; a settle record that cannot be made again is, because it holds what
+// people said.
 func (s *Store) Restore(e *engine.Engine) (RestoreReport, error) {
-	var rep RestoreReport
-	oldest := uint64(math.MaxUint64)
-	err := s.pages.View(func(t *badger.Txn) error {
-		var err error
-		if oldest, err = s.loadPages(t, e, &rep); err != nil {
-			return err
-		}
-		return s.loadSettle(t, e, &rep)
-	})
-	if err != nil {
-		return rep, err
+	s.write.Lock()
+	defer s.write.Unlock()
+	r := restore{Store: s, engine: e}
+	r.RestoreReport.Cut = s.log.cut
+	if err := r.run(); err != nil {
+		return r.RestoreReport, fmt.Errorf("restore from %s: %w", s.dir, err)
 	}
-	if rep.Clean && len(rep.Lost) == 0 && rep.Older == 0 {
-		return rep, s.forgetClean()
-	}
-	from := min(oldest, rep.Settled) + 1
-	if rep.Pages == 0 || rep.Settled == 0 {
-		from = 0
-	}
-	err = s.Scan(max(from, s.First()), func(seq uint64, r engine.Record) error {
-		rep.Redone++
-		if seq <= rep.Settled {
-			return e.RedoPage(r)
-		}
-		return e.Redo(r)
-	})
-	if err != nil {
-		return rep, err
-	}
-	return rep, s.forgetClean()
+	return r.RestoreReport, nil
 }
 
-// forgetClean takes the note of an orderly end away, before anything changes.
-func (s *Store) forgetClean() error {
-	return s.pages.Update(func(t *badger.Txn) error { return t.Delete(cleanKey) })
+type restore struct {
+	RestoreReport
+	*Store
+	engine *engine.Engine
+	oldest uint64 // as far as every page contains the log
 }
 
-func (s *Store) loadPages(t *badger.Txn, e *engine.Engine, rep *RestoreReport) (oldest uint64, err error) {
-	oldest = math.MaxUint64
-	it := t.NewIterator(badger.IteratorOptions{Prefix: []byte{'p'}, AllVersions: true, PrefetchValues: true, PrefetchSize: 16})
-	defer it.Close()
-	var key []byte
-	versions, loaded := 0, true
-	settle := func() {
-		if !loaded {
-			rep.Lost = append(rep.Lost, fmt.Sprintf("%x", key))
-		}
-	}
-	for it.Rewind(); it.Valid(); it.Next() {
-		item := it.Item()
-		if !bytes.Equal(item.Key(), key) {
-			settle()
-			key, versions, loaded = item.KeyCopy(nil), 0, false
-		}
-		versions++
-		if loaded || len(key) != 6 {
-			continue
-		}
-		err := item.Value(func(v []byte) error {
-			asOf, payload, ok := unseal(key, v)
-			if !ok {
-				return nil
-			}
-			id := engine.PageID{Partition: key[1], Number: binary.BigEndian.Uint32(key[2:])}
-			if err := e.LoadPage(id, payload); err != nil {
-				return nil // the version before it may be good
-			}
-			loaded = true
-			oldest = min(oldest, asOf)
-			return nil
-		})
-		if loaded {
-			rep.Pages++
-			if versions > 1 {
-				rep.Older++
-			}
-		}
-		// A value that cannot be read is a rotten version; the next may be good.
-		_ = err
-	}
-	settle()
-	return oldest, nil
-}
-
-func (s *Store) loadSettle(t *badger.Txn, e *engine.Engine, rep *RestoreReport) error {
-	asOf, record, err := one(t, settleKey)
+func (r *restore) run() error {
+	settle, err := sole(r.pages.db, settlePrefix)
 	if err != nil {
 		return err
 	}
-	if record == nil {
-		return nil
+	if len(settle.versions) > 0 {
+		// Which records every page contains is known of the newest versions; the
+		// older record's word on it holds all the same.
+		r.pages.swept = settle.versions[0].swept
 	}
-	if err := e.LoadSettle(record); err != nil {
-		return fmt.Errorf("store: %w", err)
+	r.oldest = r.log.Last()
+	if err := eachStored(r.pages.db, pagePrefix, r.page); err != nil {
+		return err
 	}
-	rep.Settled = asOf
-	at, _, err := one(t, cleanKey)
-	rep.Clean = err == nil && at == s.Last() && at == asOf
-	return err
+	if err := r.settle(settle); err != nil {
+		return err
+	}
+	if err := r.redo(); err != nil {
+		return err
+	}
+	return r.pages.order(0, false)
 }
 
-// one reads the newest version of a key; nil when there is none. A bad one is
-// an error: what people said is not lost in silence.
-func one(t *badger.Txn, key []byte) (asOf uint64, payload []byte, err error) {
-	item, err := t.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, nil, nil
+// page loads the newest good version of a page.
+func (r *restore) page(found stored) error {
+	why := found.why
+	for i, v := range found.versions {
+		if v.asOf > r.log.Last() {
+			return (Damage{File: "pages", Why: fmt.Sprintf("page %d of partition %d contains record %d and the log ends at %d",
+				v.id.Number, v.id.Partition, v.asOf, r.log.Last())}).err()
+		}
+		if err := r.engine.LoadPage(v.id, v.bytes); err != nil {
+			why = err
+			continue
+		}
+		r.Pages++
+		asOf := v.asOf
+		if newest := i == 0 && found.bad == 0; newest {
+			asOf = max(asOf, r.pages.swept)
+		} else {
+			r.Older++
+		}
+		r.oldest = min(r.oldest, asOf)
+		known := version{turn: v.turn, asOf: asOf, bytes: int64(len(v.bytes)) + pageHead}
+		r.pages.known[v.id] = known
+		r.pages.held.Add(known.bytes)
+		return nil
 	}
+	r.Lost = append(r.Lost, fmt.Sprintf("page %d of partition %d: %v", found.id.Number, found.id.Partition, why))
+	return nil
+}
+
+func (r *restore) settle(found stored) error {
+	why := found.why
+	for i, v := range found.versions {
+		if v.asOf > r.log.Last() {
+			return (Damage{File: "pages", Why: fmt.Sprintf("the settle record contains record %d and the log ends at %d", v.asOf, r.log.Last())}).err()
+		}
+		if err := r.engine.LoadSettle(v.bytes); err != nil {
+			why = err
+			continue
+		}
+		r.Settled, r.Aged = v.asOf, i > 0 || found.bad > 0
+		r.pages.settle = version{turn: v.turn, asOf: v.asOf, bytes: int64(len(v.bytes)) + pageHead}
+		r.pages.held.Add(r.pages.settle.bytes)
+		return nil
+	}
+	if why != nil && r.log.First() > 1 {
+		return (Damage{File: "pages", Why: fmt.Sprintf("no settle record is good, and the log no longer has all of it: %v", why)}).err()
+	}
+	return nil
+}
+
+// redo applies the records after the oldest as-of. Those that the settle record
+// contains concern pages only.
+func (r *restore) redo() error {
+	order, err := sole(r.pages.db, orderPrefix)
 	if err != nil {
-		return 0, nil, fmt.Errorf("store: %w", err)
+		return err
 	}
-	v, err := item.ValueCopy(nil)
-	if err != nil {
-		return 0, nil, fmt.Errorf("store: %w", err)
+	last := r.log.Last()
+	r.Clean = len(order.versions) > 0 && order.versions[0].asOf == last && r.Settled == last
+	if r.Clean && r.Older == 0 && !r.Aged {
+		r.pages.swept = last
+		return nil
 	}
-	asOf, payload, ok := unseal(key, v)
-	if !ok {
-		return 0, nil, fmt.Errorf("%w: the record %q", ErrDamaged, key)
+	from := min(r.oldest, r.Settled) + 1
+	if r.Pages == 0 {
+		from = 1
 	}
-	return asOf, append([]byte{}, payload...), nil
+	if from > last {
+		return nil
+	}
+	if first := r.log.First(); from < first {
+		r.Missing = first - from
+		if err := r.redoLabels(first); err != nil {
+			return err
+		}
+	}
+	return scanRecords(r.log, from, func(seq uint64, rec engine.Record) error {
+		if r.From == 0 {
+			r.From = seq
+		}
+		return r.apply(seq, rec)
+	})
+}
+
+func (r *restore) apply(seq uint64, rec engine.Record) error {
+	r.Redone++
+	redo := r.engine.Redo
+	if seq <= r.Settled {
+		redo = r.engine.RedoPage
+	}
+	if err := redo(rec); err != nil {
+		return fmt.Errorf("redo record %d: %w", seq, err)
+	}
+	return nil
+}
+
+// errEnough ends a scan early.
+var errEnough = errors.New("enough")
+
+// redoLabels applies what people said in records that retention took, where the
+// settle record does not contain it.
+func (r *restore) redoLabels(before uint64) error {
+	err := scanRecords(r.labels, r.Settled+1, func(seq uint64, rec engine.Record) error {
+		if seq >= before {
+			return errEnough
+		}
+		return r.apply(seq, rec)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
 }

@@ -1,16 +1,15 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
-
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
@@ -20,134 +19,198 @@ import (
 // Config says how a store behaves. Its zero value is usable: every field that is
 // zero takes the default named beside it.
 type Config struct {
-	// SegmentBytes is the size at which a file of the log is full. Default 64 MiB.
+	// SegmentBytes is the size at which a file of the log is full. Default 16 MiB.
 	SegmentBytes int64
-	// MinFreeBytes is the free space below which Admit refuses. Default 1 GiB.
+	// MinFreeBytes is the free space below which Admit refuses, unless the next
+	// checkpoint needs more: twice its size and a value-log file. Default 1 GiB.
 	MinFreeBytes int64
+	// BallastBytes is the size of a file that is given up when the disk runs
+	// full in spite of Admit. Default 64 MiB; negative for none.
+	BallastBytes int64
+
+	disk disk
 }
 
 func (c Config) withDefaults() Config {
 	if c.SegmentBytes == 0 {
-		c.SegmentBytes = 64 << 20
+		c.SegmentBytes = 16 << 20
 	}
 	if c.MinFreeBytes == 0 {
 		c.MinFreeBytes = 1 << 30
 	}
+	if c.BallastBytes == 0 {
+		c.BallastBytes = 64 << 20
+	}
+	if c.disk == nil {
+		c.disk = osDisk{}
+	}
 	return c
 }
 
-// Store is a directory: the log of records in log/, and the pages in pages/,
-// which are Badger's. It fits loop.Journal.
+// Validate says which field is out of its bounds.
+func (c Config) Validate() error {
+	if c.SegmentBytes < 0 || c.SegmentBytes > 1<<30 {
+		return fmt.Errorf("segment_bytes %d: want 0 to %d", c.SegmentBytes, 1<<30)
+	}
+	if c.MinFreeBytes < 0 {
+		return fmt.Errorf("min_free_bytes %d: want 0 or more", c.MinFreeBytes)
+	}
+	return nil
+}
+
+// Store is a directory. It fits loop.Journal. What writes is called by one
+// goroutine at a time, or waits; Scan, First, Last, Admit and Stats may run
+// beside it.
 type Store struct {
 	cfg    Config
 	dir    string
 	lock   *lock
 	log    *journal
-	pages  *badger.DB
-	asks   atomic.Uint64 // of Admit
-	full   atomic.Bool
+	labels *journal
+	pages  *pages
+	space  *space
+
+	write  sync.Mutex
 	encode []byte
+	ends   []int
+	slices [][]byte
 }
 
-// askDisk is how many calls of Admit share one look at the disk.
-const askDisk = 16
-
-// The keys in Badger: a page is 'p', partition, number; the settle record is
-// 's'; 'c' says that the last run ended in order, and after which record. A
-// value is {as-of u64, CRC32C u32 of key, as-of and payload, payload}, all
-// little-endian.
-var (
-	settleKey = []byte{'s'}
-	cleanKey  = []byte{'c'}
+const (
+	versionName = "VERSION"
+	versionText = "homeostat store "
+	version1    = 1
 )
 
-func pageKey(id engine.PageID) []byte {
-	return binary.BigEndian.AppendUint32([]byte{'p', id.Partition}, id.Number)
-}
-
-const valueHead = 12
-
-func sealed(key []byte, asOf uint64, payload []byte) []byte {
-	v := binary.LittleEndian.AppendUint64(make([]byte, 0, valueHead+len(payload)), asOf)
-	v = binary.LittleEndian.AppendUint32(v, valueSum(key, v[:8], payload))
-	return append(v, payload...)
-}
-
-func valueSum(key, asOf, payload []byte) uint32 {
-	sum := crc32.Update(0, castagnoli, key)
-	sum = crc32.Update(sum, castagnoli, asOf)
-	return crc32.Update(sum, castagnoli, payload)
-}
-
-func unseal(key, v []byte) (asOf uint64, payload []byte, ok bool) {
-	if len(v) < valueHead || binary.LittleEndian.Uint32(v[8:]) != valueSum(key, v[:8], v[valueHead:]) {
-		return 0, nil, false
-	}
-	return binary.LittleEndian.Uint64(v), v[valueHead:], true
-}
-
 // Open opens a directory, or makes one. ErrInUse says that another process has
-// it, a *DamageError that the log is damaged as no crash explains.
+// it, ErrNewer that a newer program wrote it, ErrDamaged that bytes are not what
+// was written and no crash explains it, ErrNoSpace that there is no room to
+// start.
 func Open(dir string, cfg Config) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	cfg = cfg.withDefaults()
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	lock, err := lockDir(filepath.Join(dir, "LOCK"))
+	held, err := lockDir(filepath.Join(dir, "LOCK"))
 	if err != nil {
-		return nil, fmt.Errorf("store: %s: %w", dir, err)
+		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
-	s := &Store{cfg: cfg.withDefaults(), dir: dir, lock: lock}
-	logDir := filepath.Join(dir, "log")
-	if err := os.MkdirAll(logDir, 0o750); err != nil {
-		lock.release()
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if s.log, err = openJournal(osDisk{}, logDir, segmentOfLog, s.cfg.SegmentBytes); err != nil {
-		lock.release()
-		return nil, err
-	}
-	o := badger.DefaultOptions(filepath.Join(dir, "pages")).WithLogger(nil).WithCompression(options.None).
-		WithBlockCacheSize(0).WithIndexCacheSize(64 << 20).WithMemTableSize(32 << 20).WithNumMemtables(2).
-		WithDetectConflicts(false).WithValueLogFileSize(64 << 20).WithVerifyValueChecksum(true).
-		WithNumVersionsToKeep(2).WithValueThreshold(1 << 10)
-	if s.pages, err = badger.Open(o); err != nil {
-		s.log.close()
-		lock.release()
-		return nil, fmt.Errorf("store: pages: %w", err)
+	s := &Store{cfg: cfg, dir: dir, lock: held}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.release())
 	}
 	return s, nil
 }
 
-// Append makes the records durable before it returns. An error is final.
-func (s *Store) Append(records []engine.Record) (uint64, error) {
-	payloads := make([][]byte, len(records))
-	s.encode = s.encode[:0]
-	ends := make([]int, len(records))
-	for i, r := range records {
-		var err error
-		if s.encode, err = wire.MarshalRecord(s.encode, r); err != nil {
-			return 0, fmt.Errorf("store: %w", err)
+func (s *Store) open() error {
+	if err := s.checkVersion(); err != nil {
+		return err
+	}
+	var err error
+	if s.log, err = openJournal(s.cfg.disk, logDir(s.dir), segmentOfLog, s.cfg.SegmentBytes); err != nil {
+		return err
+	}
+	if s.labels, err = openJournal(s.cfg.disk, labelsDir(s.dir), segmentOfLabels, s.cfg.SegmentBytes); err != nil {
+		return err
+	}
+	s.space = &space{
+		disk: s.cfg.disk, dir: s.dir, least: uint64(s.cfg.MinFreeBytes), ballast: s.cfg.BallastBytes,
+		next: func() int64 { return s.pages.held.Load() },
+	}
+	if f, err := s.cfg.disk.OpenFile(filepath.Join(s.dir, ballastName), os.O_RDONLY); err == nil {
+		s.space.held = true
+		f.Close()
+	}
+	if err := s.space.toOpen(); err != nil {
+		return err
+	}
+	if s.pages, err = openPages(pagesDir(s.dir), s.space.toRewrite); err != nil {
+		return err
+	}
+	s.space.look()
+	return nil
+}
+
+func logDir(dir string) string    { return filepath.Join(dir, "log") }
+func labelsDir(dir string) string { return filepath.Join(dir, "labels") }
+
+// checkVersion reads which format the directory has, or says so in a new one.
+func (s *Store) checkVersion() error {
+	name := filepath.Join(s.dir, versionName)
+	b, err := readFile(osDisk{}, name)
+	if err == nil {
+		return parseVersion(b)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store: read %s: %w", name, err)
+	}
+	for _, kept := range []string{logDir(s.dir), pagesDir(s.dir)} {
+		if entries, err := os.ReadDir(kept); err == nil && len(entries) > 0 {
+			return (Damage{File: versionName, Why: "the file is missing beside a log"}).err()
 		}
-		ends[i] = len(s.encode)
+	}
+	if err := writeFile(osDisk{}, name, []byte(versionText+strconv.Itoa(version1)+"\n")); err != nil {
+		return fmt.Errorf("store: write %s: %w", name, err)
+	}
+	return nil
+}
+
+func parseVersion(b []byte) error {
+	text, ok := strings.CutPrefix(string(b), versionText)
+	n, err := strconv.Atoi(strings.TrimSuffix(text, "\n"))
+	switch {
+	case !ok || err != nil || n < 1:
+		return (Damage{File: versionName, Why: fmt.Sprintf("%q is no version", b)}).err()
+	case n > version1:
+		return fmt.Errorf("%w: store version %d, this program knows %d", ErrNewer, n, version1)
+	}
+	return nil
+}
+
+// Append makes the records durable, in order, before it returns. An error is
+// final.
+func (s *Store) Append(records []engine.Record) (first uint64, err error) {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.encode, s.ends, s.slices = s.encode[:0], s.ends[:0], s.slices[:0]
+	for i, r := range records {
+		if s.encode, err = wire.MarshalRecord(s.encode, r); err != nil {
+			err = fmt.Errorf("store: record %d of an append: %w", i, err)
+			s.log.fail(err)
+			return 0, err
+		}
+		s.ends = append(s.ends, len(s.encode))
 	}
 	from := 0
-	for i, end := range ends {
-		payloads[i] = s.encode[from:end]
+	for _, end := range s.ends {
+		s.slices = append(s.slices, s.encode[from:end])
 		from = end
 	}
-	return s.log.append(payloads, nil)
+	if first, err = s.log.append(s.slices, nil); err != nil {
+		return 0, fmt.Errorf("store: append %d records: %w", len(records), err)
+	}
+	return first, nil
 }
 
 // Last is the sequence of the newest record, 0 for an empty log.
 func (s *Store) Last() uint64 { return s.log.Last() }
 
-// First is the sequence of the oldest record, 0 for an empty log.
+// First is the sequence of the oldest record kept, 0 for an empty log.
 func (s *Store) First() uint64 { return s.log.First() }
 
-// Scan calls fn with each record from a sequence on, in order, until it fails.
-// It may run while records are appended.
+// Scan calls fn with each record from a sequence on, in order, as far as the log
+// is durable when it begins, until fn fails. ErrRetired says that retention
+// took what was asked for in the meantime. Where a salvage lost records their
+// sequences are skipped.
 func (s *Store) Scan(from uint64, fn func(seq uint64, r engine.Record) error) error {
-	return s.log.scan(from, func(seq uint64, payload []byte) error {
+	return scanRecords(s.log, from, fn)
+}
+
+func scanRecords(j *journal, from uint64, fn func(seq uint64, r engine.Record) error) error {
+	return j.scan(from, func(seq uint64, payload []byte) error {
 		r, err := wire.UnmarshalRecord(payload)
 		if err != nil {
 			return fmt.Errorf("store: record %d: %w", seq, err)
@@ -156,75 +219,113 @@ func (s *Store) Scan(from uint64, fn func(seq uint64, r engine.Record) error) er
 	})
 }
 
-// WritePages stores pages and returns when they are durable.
-func (s *Store) WritePages(asOf uint64, pages []loop.Page) error {
-	w := s.pages.NewWriteBatch()
-	defer w.Cancel()
-	for _, p := range pages {
-		key := pageKey(p.ID)
-		if err := w.Set(key, sealed(key, asOf, p.Bytes)); err != nil {
-			return fmt.Errorf("store: page %v: %w", p.ID, err)
-		}
+// WritePages stores pages, in synced batches. It refuses with ErrNoSpace before
+// the disk is full; then the pages keep the versions that they had.
+func (s *Store) WritePages(asOf uint64, out []loop.Page) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if last := s.log.Last(); asOf > last {
+		return fmt.Errorf("store: pages as of record %d, the log ends at %d", asOf, last)
 	}
-	return s.flush(w)
+	return s.pages.write(asOf, out, s.space.room)
 }
 
-// WriteSettle stores the settle record likewise.
+// WriteSettle stores the settle record. It ends a pass: every page that was
+// dirty at the WriteSettle before has been stored since.
 func (s *Store) WriteSettle(asOf uint64, record []byte) error {
-	w := s.pages.NewWriteBatch()
-	defer w.Cancel()
-	if err := w.Set(settleKey, sealed(settleKey, asOf, record)); err != nil {
-		return fmt.Errorf("store: settle record: %w", err)
+	s.write.Lock()
+	defer s.write.Unlock()
+	if last := s.log.Last(); asOf > last {
+		return fmt.Errorf("store: a settle record as of record %d, the log ends at %d", asOf, last)
 	}
-	if err := s.flush(w); err != nil {
+	if err := s.pages.writeSettle(asOf, record, s.space.room); err != nil {
 		return err
 	}
-	// One rewrite at the end of each sweep keeps the value log bounded.
-	if err := s.pages.RunValueLogGC(0.5); err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
-		return fmt.Errorf("store: collecting old pages: %w", err)
+	if s.log.broken != nil || len(s.log.segments) == 0 {
+		return nil
+	}
+	if err := s.log.writeTip(); err != nil {
+		s.log.fail(err)
+		return fmt.Errorf("store: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) flush(w *badger.WriteBatch) error {
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("store: pages: %w", err)
-	}
-	if err := s.pages.Sync(); err != nil {
-		return fmt.Errorf("store: pages: %w", err)
-	}
-	return nil
-}
-
-// Admit says ErrNoSpace while the disk has too little room. Badger dies of a
-// full disk, so that one must never come to it.
-func (s *Store) Admit() error {
-	if s.asks.Add(1)%askDisk == 1 {
-		free, err := osDisk{}.Free(s.dir)
-		if err == nil {
-			limit := uint64(s.cfg.MinFreeBytes)
-			if s.full.Load() {
-				limit += limit / 8 // a little more than enough, so that it does not flap
-			}
-			s.full.Store(free < limit)
-		}
-	}
-	if s.full.Load() {
-		return fmt.Errorf("%w below %s", ErrNoSpace, s.dir)
-	}
-	return nil
-}
+// Admit says ErrNoSpace while the disk has too little room; it is cheap, and
+// says yes again by itself.
+func (s *Store) Admit() error { return s.space.admit() }
 
 // EndInOrder notes that every page and the settle record are stored, so that
 // the next start need redo nothing.
 func (s *Store) EndInOrder() error {
-	return s.pages.Update(func(t *badger.Txn) error {
-		return t.Set(cleanKey, sealed(cleanKey, s.Last(), nil))
-	})
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.pages.order(s.log.Last(), true)
 }
 
-// Close ends the store.
+// Close ends the store. It stores nothing more.
 func (s *Store) Close() error {
-	err := errors.Join(s.pages.Close(), s.log.close())
-	return errors.Join(err, s.lock.release())
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.release()
 }
+
+func (s *Store) release() error {
+	var errs []error
+	if s.pages != nil {
+		errs = append(errs, s.pages.close())
+		s.pages = nil
+	}
+	for _, j := range []*journal{s.labels, s.log} {
+		if j != nil {
+			errs = append(errs, j.close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.release())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Stats are the figures of a store since it was opened.
+type Stats struct {
+	First, Last   uint64 // sequences of the log
+	Segments      int
+	LogBytes      int64
+	Syncs         int64
+	SyncTime      time.Duration // all of them together
+	CutBytes      int64         // torn off the log's end when it was opened
+	PageBytes     int64         // of the newest versions: the next checkpoint's size
+	Rewritten     int64         // value-log files
+	FreeBytes     uint64        // when last asked
+	NeedBytes     uint64        // below it nothing is taken in
+	Refusing      bool
+	Refused       uint64 // calls of Admit
+	BallastHeld   bool
+	BallastGiven  int  // how often the ballast was given up
+	TipUnreadable bool // the note of how far the log was durable was damaged
+}
+
+// Stats may be called at any time before Close.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		First: s.log.First(), Last: s.log.Last(),
+		CutBytes: s.log.cut.Bytes, TipUnreadable: s.log.cut.Tip,
+		PageBytes: s.pages.held.Load(), Rewritten: s.pages.collected.Load(),
+		NeedBytes: s.space.need(), Refusing: s.space.full.Load(), Refused: s.space.refused.Load(),
+	}
+	s.log.mu.RLock()
+	st.Segments, st.Syncs, st.SyncTime = len(s.log.segments), s.log.synced, time.Duration(s.log.syncTime)
+	for _, seg := range s.log.segments {
+		st.LogBytes += seg.size
+	}
+	s.log.mu.RUnlock()
+	s.space.mu.Lock()
+	st.FreeBytes, st.BallastHeld, st.BallastGiven = s.space.free, s.space.held, s.space.releases
+	s.space.mu.Unlock()
+	return st
+}
+
+// Cut says what opening the log took off its end.
+func (s *Store) Cut() Cut { return s.log.cut }
