@@ -269,6 +269,15 @@ func (p *pages) order(last uint64, ended bool) error {
 	return nil
 }
 
+// oldest is the sequence up to which every page and the settle record contain
+// the log.
+func (p *pages) oldest() uint64 {
+	low := p.settle.asOf
+	for _, v := range p.known {
+		low = min(low, max(v.asOf, p.swept))
+	}
+	return low
+}
 
 // stored is what a page store holds of one thing.
 type stored struct {
