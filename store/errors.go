@@ -33,7 +33,7 @@ type DamageError struct {
 
 // Error says where and what to run next.
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("store: damaged: %s at offset %d: %s; nothing was changed", e.File, e.Offset, e.Why)
+	return fmt.Sprintf("store: damaged: %s at offset %d: %s; run `homeostat inspect --salvage` to copy what is intact", e.File, e.Offset, e.Why)
 }
 
 // Unwrap makes errors.Is(err, ErrDamaged) hold.

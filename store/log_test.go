@@ -261,7 +261,7 @@ func TestMutationsAreDetected(t *testing.T) {
 			what := mutate(r, d)
 			j, err := openJournal(d, "/log", segmentOfLog, 3<<10)
 			if err != nil {
-				if !errors.Is(err, ErrDamaged) || !bytes.Contains([]byte(err.Error()), []byte("nothing was changed")) {
+				if !errors.Is(err, ErrDamaged) || !bytes.Contains([]byte(err.Error()), []byte("homeostat inspect --salvage")) {
 					t.Fatalf("seed %d, %s: %v", seed, what, err)
 				}
 				refused++
