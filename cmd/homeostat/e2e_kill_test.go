@@ -36,7 +36,7 @@ func TestE2EKill(t *testing.T) {
 	random := rand.New(rand.NewPCG(20, 26))
 	o := serveOptions{config: quickSweeps, storage: t.TempDir(), http: freeAddress(t), grpc: freeAddress(t)}
 	s := serve(t, o)
-	w := &ledger{t: t, fleet: rooms(40), address: s.http, client: &http.Client{Timeout: 10 * time.Second}}
+	w := &ledger{t: t, fleet: rooms(160), address: s.http, client: &http.Client{Timeout: 10 * time.Second}}
 	for range warmTurns {
 		w.turn(t.Context(), false)
 	}
@@ -44,23 +44,22 @@ func TestE2EKill(t *testing.T) {
 
 	var journal []*homeostatv1.WatchResponse
 	token := "0"
+	deaths := map[string]int{} // by what killed
 	for n := range kills {
-		o.around = nil
-		trap := ""
 		// A third dies at the entry of a system call that makes the log durable,
-		// a third at one that writes a checkpoint, the others at any moment.
-		switch n % 3 {
-		case 1:
-			trap = fmt.Sprintf("inject=fsync,fdatasync:signal=KILL:when=%d", 5+random.IntN(30))
-		case 2:
-			trap = fmt.Sprintf("inject=msync,pwrite64:signal=KILL:when=%d", 1+random.IntN(10))
-		}
-		if trap != "" {
-			o.around = []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync,msync,pwrite64", "-e", trap}
+		// a third at one that writes a checkpoint, the others at any moment. The
+		// calls are counted by thread, so that the numbers are small.
+		o.around = nil
+		fuse := time.Duration(1000+random.IntN(2500)) * time.Millisecond
+		call := []string{"", "fsync,fdatasync", "msync"}[n%3]
+		if call != "" {
+			when := []int{0, 6 + random.IntN(12), 4 + random.IntN(5)}[n%3]
+			o.around = []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, when)}
+			fuse = 8 * time.Second
 		}
 		s = launch(t, o)
 		if err := s.awaitReadyOrEnd(t); err != nil {
-			t.Logf("kill %d: it died before it was ready: %s", n, trap)
+			deaths[call+" before it was ready"]++
 			continue
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -71,9 +70,13 @@ func TestE2EKill(t *testing.T) {
 			w.label(ctx, s.client, watch)
 		}()
 		w.restarted()
-		fuse := time.AfterFunc(time.Duration(1000+random.IntN(2500))*time.Millisecond, s.shoot)
+		shot := time.AfterFunc(fuse, s.shoot)
 		w.until(ctx, s.ended)
-		fuse.Stop()
+		if shot.Stop() {
+			deaths[call]++
+		} else {
+			deaths["any moment"]++
+		}
 		s.kill()
 		<-watch.ended
 		cancel()
@@ -94,6 +97,10 @@ func TestE2EKill(t *testing.T) {
 	watch.await(t, 30*time.Second, "the subscriber has caught up", func(r *homeostatv1.WatchResponse) bool {
 		return r.GetHeartbeat() != nil
 	})
+	t.Logf("it died %v", deaths)
+	if deaths["fsync,fdatasync"] < 3 || deaths["msync"] < 3 {
+		t.Errorf("too few of %d died where the log or the checkpoint is made durable", kills)
+	}
 	w.check(t, s, append(journal, first(watch.seen())...))
 	s.accountFor(t)
 }

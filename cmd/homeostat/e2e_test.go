@@ -111,9 +111,10 @@ type process struct {
 	output []string // the lines of stderr and stdout
 }
 
-func start(t *testing.T, name string, args ...string) *process {
+func start(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -206,6 +207,7 @@ type serveOptions struct {
 	storage string   // default: a new directory
 	config  string   // text of a configuration file; none by default
 	args    []string // further flags
+	env     []string // further environment
 	around  []string // a command that runs the server, such as a tracer
 	http    string   // addresses to listen on again; free ones by default
 	grpc    string
@@ -239,7 +241,7 @@ func launch(t *testing.T, o serveOptions) *server {
 		args = append(args, "--config.file="+file)
 	}
 	args = append(args, o.args...)
-	s.process = start(t, args[0], args[1:]...)
+	s.process = start(t, o.env, args[0], args[1:]...)
 	conn, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
