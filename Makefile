@@ -8,7 +8,7 @@ FUZZTIME  ?= 10s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     = -s -w -X main.version=$(VERSION)
 
-.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus peers clean
+.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults peers clean
 
 # One static binary.
 build:
@@ -54,10 +54,14 @@ quality:
 # End to end, with the built binary and real peers. A peer that is absent is a
 # failure, never a skip; `make peers` gets them.
 e2e:
-	$(GO) test -tags e2e -count=1 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat
+	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat
 
 e2e-prometheus:
-	$(GO) test -tags e2e -count=1 -timeout 15m -run '^TestE2EPrometheus' -v ./cmd/homeostat
+	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 15m -run '^TestE2EPrometheus' -v ./cmd/homeostat
+
+# Killed, pressed, insulted, and with a full disk. Needs root for a small tmpfs.
+e2e-faults:
+	$(GO) test -tags e2e -count=1 -timeout 10m -run '^TestE2E(Kill|Overload|Hostile|DiskFull)$$' -v ./cmd/homeostat
 
 peers:
 	./benchmarks/peers/build.sh prometheus
