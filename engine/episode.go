@@ -67,6 +67,9 @@ func (s *Shard) tell(x *point, ep *episode, c *cause) {
 
 // kind names the trouble that a point opens.
 func (x *point) kind(side int8) Kind {
+	if x.channel == channelSlow && x.lost {
+		return KindLostSeason
+	}
 	if x.channel == channelSlow {
 		return KindLeak
 	}

@@ -177,7 +177,7 @@ func (e *Engine) redoEpisode(a *Anomaly) {
 		e.shardOf(p.number).activate(p)
 		p.join(i)
 	}
-	ch := channelOf(a.Kind)
+	ch := p.channelOf(i, a)
 	key := episodeKey{i, ch}
 	ep := p.episodes[key]
 	if ep != nil && a.At <= ep.EventAt {
@@ -202,11 +202,18 @@ func (e *Engine) redoEpisode(a *Anomaly) {
 	m.alarm[ch] = models.Alarm{Open: ep.Open}
 }
 
-func channelOf(k Kind) uint8 {
-	switch k {
-	case KindLeak:
+// channelOf finds the channel of an anomaly: the one that has its episode, or
+// else the one that opens such.
+func (p *partition) channelOf(i uint32, a *Anomaly) uint8 {
+	for ch := range silentEpisode {
+		if ep := p.episodes[episodeKey{i, ch}]; ep != nil && ep.ID == a.ID {
+			return ch
+		}
+	}
+	switch {
+	case a.Kind == KindLeak, a.Kind == KindLostSeason && firstName(a.Factors) == dayFactor:
 		return channelSlow
-	case KindSilence:
+	case a.Kind == KindSilence:
 		return silentEpisode
 	}
 	return channelMain

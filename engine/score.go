@@ -28,7 +28,9 @@ type point struct {
 	value    float64
 	reading  *models.Reading
 	pooled   float64 // requests behind a ratio, 0 elsewhere
-	slope    float64 // per hour, of the slow channel
+	slope    float64 // per hour, of the slow channel; for a lost season, what the season moves in its hours
+	moved    float64 // what the value moved instead
+	lost     bool    // the slow channel finds the season lost
 	since    int64   // when the slow rise began, ms
 	change   models.Change
 	standing Threshold

@@ -16,6 +16,10 @@ import (
 // factors say in words what made the score, the strongest first: how far the
 // value is from what was expected, and which detectors saw what.
 func (s *Shard) factors(x *point, a *Anomaly) []Factor {
+	if x.channel == channelSlow && x.lost {
+		return []Factor{{Name: dayFactor, Score: a.Score, Text: fmt.Sprintf("the day's change did not come: it moved by %s in two hours, usual would be %s",
+			quantity(x.moved), quantity(x.slope))}}
+	}
 	if x.channel == channelSlow {
 		return []Factor{{Name: "slope", Score: a.Score, Text: fmt.Sprintf("rises by %s an hour since %s, steadily",
 			quantity(x.slope), clock(x.since))}}
@@ -88,6 +92,16 @@ func (a *Anomaly) Counterfactual() string {
 		return fmt.Sprintf("quiet if ≥ %s (was %s)", quantity(a.Lower), quantity(a.Value))
 	}
 	return fmt.Sprintf("quiet if ≤ %s (was %s)", quantity(a.Upper), quantity(a.Value))
+}
+
+// dayFactor names the reason of a season that the slow channel finds lost.
+const dayFactor = "day"
+
+func firstName(fs []Factor) string {
+	if len(fs) == 0 {
+		return ""
+	}
+	return fs[0].Name
 }
 
 func firstText(fs []Factor) string {

@@ -307,7 +307,7 @@ func (m *Model) Score(c *Core) Rise {
 		hours = float64(c.lasting)
 		r.PerHour = float64(c.diff) / dayHours
 	}
-	r.Score = models.ScoreOf(-math.Log10(2 * upper(z)))
+	r.Score = ScoreOf(z)
 	level := float64(c.base) + float64(c.ring[slotOf(c.hour-1)])*float64(c.step)
 	r.From = level - r.PerHour*hours
 	r.Since = m.utc((int64(c.hour) - int64(hours)) * hourMS)
@@ -317,6 +317,40 @@ func (m *Model) Score(c *Core) Rise {
 // utc is the time at which the local clock shows local, but for the hour that a
 // clock skips or repeats.
 func (m *Model) utc(local int64) int64 { return 2*local - m.zone.Local(local) }
+
+// Drift is how a gauge moves against the day before, at the end of an hour.
+type Drift struct {
+	Moved float64 // from two hours before to the last hour
+	Apart float64 // the last hour less the same hour of the day before
+	Climb float64 // how much of that came about in the last hours
+	Usual float64 // the usual size of a climb, > 0
+}
+
+// DriftHours is over how many hours Drift.Moved looks.
+const DriftHours = 2
+
+// Drift tells how the gauge moved. It changes nothing, and reports false before
+// there is enough to tell.
+func (m *Model) Drift(c *Core) (Drift, bool) {
+	now, before := c.ring[slotOf(c.hour-1)], c.ring[slotOf(c.hour-1-DriftHours)]
+	if c.known < warmHours || c.wobble <= 0 || math.IsNaN(float64(c.diff)) || now == absent || before == absent {
+		return Drift{}, false
+	}
+	return Drift{
+		Moved: float64(c.step) * (float64(now) - float64(before)),
+		Apart: float64(c.diff),
+		Climb: float64(c.climb),
+		Usual: math.Sqrt(c.climbPower()),
+	}, true
+}
+
+// ScoreOf is the score of a climb or fall of z times its usual size.
+func ScoreOf(z float64) models.Score {
+	if z <= 0 {
+		return 0
+	}
+	return models.ScoreOf(-math.Log10(2 * upper(z)))
+}
 
 // climbZ is m in terms of its usual size, 0 when it is no climb or one step.
 func (c *Core) climbZ() float64 {
