@@ -97,6 +97,10 @@ func Inspect(dir string) (Report, error) {
 	if r.Labels, err = inspectLog(labelsDir(dir), segmentOfLabels, nil); err != nil {
 		return r, err
 	}
+	if lockHeld(filepath.Join(dir, "LOCK")) {
+		r.Pages.Unread = ErrInUse.Error()
+		return r, nil
+	}
 	r.Pages, err = inspectPages(pagesDir(dir), nil)
 	return r, err
 }
@@ -189,16 +193,16 @@ func kindName(r engine.Record) string {
 
 // inspectPages looks at the checkpoints; keep is given the newest good version
 // of each, and of the settle record.
-func inspectPages(dir string, keep func(v value) error) (PagesReport, error) {
-	var p PagesReport
+func inspectPages(dir string, keep func(v value) error) (p PagesReport, err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}
-	db, err := openBadger(badgerOptions(dir).WithReadOnly(true))
+	db, done, err := viewBadger(dir)
 	if err != nil {
 		p.Unread = err.Error()
 		return p, nil
 	}
+	defer done()
 	err = p.read(db, keep)
 	if cerr := db.Close(); err == nil && cerr != nil {
 		p.Unread = cerr.Error()
@@ -207,6 +211,85 @@ func inspectPages(dir string, keep func(v value) error) (PagesReport, error) {
 		p.Unread, err = err.Error(), nil
 	}
 	return p, err
+}
+
+// viewBadger opens pages without changing them. After a crash Badger opens them
+// only to mend them: then it is given a copy, which done removes.
+func viewBadger(dir string) (db *badger.DB, done func(), err error) {
+	if db, err = openBadger(badgerOptions(dir).WithReadOnly(true)); err == nil {
+		return db, func() {}, nil
+	}
+	copied, err := os.MkdirTemp("", "homeostat-pages-")
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { os.RemoveAll(copied) }
+	if err = copyFiles(dir, copied); err == nil {
+		db, err = openBadger(badgerOptions(copied))
+	}
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return db, done, nil
+}
+
+// copyFiles copies the files of a directory and leaves room for Badger beside
+// them. Zeros are not written: Badger's files are mostly holes.
+func copyFiles(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 256<<10)
+	for _, e := range entries {
+		if !e.Type().IsRegular() || e.Name() == "LOCK" {
+			continue
+		}
+		if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()), buf); err != nil {
+			return err
+		}
+		free, err := osDisk{}.Free(to)
+		if err != nil {
+			return err
+		}
+		if free < openFloor {
+			return fmt.Errorf("%w in %s to look at a copy", ErrNoSpace, to)
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string, buf []byte) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	for at := int64(0); ; {
+		n, rerr := in.ReadAt(buf, at)
+		if !allZero(buf[:n]) {
+			if _, err := out.WriteAt(buf[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if rerr == io.EOF {
+			return out.Truncate(at)
+		}
+		if rerr != nil {
+			return rerr
+		}
+	}
 }
 
 func (p *PagesReport) read(db *badger.DB, keep func(v value) error) error {

@@ -67,6 +67,7 @@ type journal struct {
 	buf   []byte
 	spans []span
 	cut   Cut
+	noted noted
 	synced,
 	syncTime int64 // counts of Sync and their nanoseconds
 }

@@ -26,6 +26,7 @@ func openJournal(d disk, dir string, kind segmentKind, limit int64) (*journal, e
 		disk: d, dir: dir, kind: kind, sparse: kind == segmentOfLabels, limit: limit,
 		segments: v.segments, last: v.last, chain: v.chain,
 	}
+	j.noted = v.tip.noted
 	j.cut.Tip = v.tipBad || !v.tipFound && v.last > 0
 	if len(v.damages) > 0 {
 		if err := j.mend(v); err != nil {

@@ -9,46 +9,19 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
 )
 
 const (
-	valueLogFile = 64 << 20
 	// batchBytes is how much is written between two syncs. A batch of Badger's
 	// holds all of it in memory.
 	batchBytes = 8 << 20
-	// pagesInLog is the size from which a value goes to the value log. Pages
-	// do: docs/decisions/0003-page-layout.md has the measurement.
-	pagesInLog = 1 << 10
 	// discardRatio is the share of garbage at which a value-log file is
 	// rewritten.
 	discardRatio = 0.5
 )
-
-func badgerOptions(dir string) badger.Options {
-	return badger.DefaultOptions(dir).
-		WithLogger(nil).
-		WithMetricsEnabled(false).
-		WithCompression(options.None).
-		WithBlockCacheSize(0).
-		WithIndexCacheSize(64 << 20).
-		WithDetectConflicts(false).
-		WithValueLogFileSize(valueLogFile).
-		WithValueThreshold(pagesInLog).
-		WithVerifyValueChecksum(true).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
-		// Badger learns what is garbage in the value log when it compacts keys,
-		// and only then. The keys of a checkpoint are few, so that tables must be
-		// small for it to learn in time.
-		WithMemTableSize(256 << 10).
-		WithNumMemtables(3).
-		WithNumLevelZeroTables(1).
-		WithBaseLevelSize(1 << 20).
-		WithNumCompactors(2)
-}
 
 // version is where the newest version of something lies.
 type version struct {
@@ -71,6 +44,7 @@ type pages struct {
 	swept  uint64   // every page's newest version contains the log up to here
 
 	wake      chan struct{}
+	quit      chan struct{}
 	done      sync.WaitGroup
 	collected atomic.Int64 // value-log files rewritten
 	room      func() bool  // there is room to rewrite a file
@@ -86,36 +60,43 @@ func openPages(dir string, room func() bool) (p *pages, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not open: %w; run `homeostat inspect --salvage` to copy what is intact", ErrDamaged, dir, err)
 	}
-	p = &pages{db: db, known: map[engine.PageID]version{}, wake: make(chan struct{}, 1), room: room}
+	p = &pages{db: db, known: map[engine.PageID]version{}, wake: make(chan struct{}, 1), quit: make(chan struct{}), room: room}
 	p.done.Go(p.collect)
 	return p, nil
 }
 
-// openBadger turns a panic of Badger's at damaged files into an error.
-func openBadger(o badger.Options) (db *badger.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("badger: %v", r)
+func (p *pages) collect() {
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-p.wake:
 		}
-	}()
-	return badger.Open(o)
+		for p.room() && p.db.RunValueLogGC(discardRatio) == nil {
+			p.collected.Add(1)
+			select {
+			case <-p.quit:
+				return
+			default:
+			}
+		}
+		// An error says that nothing is worth it now; what else it may be, the
+		// next write of pages meets too.
+	}
 }
 
-func (p *pages) collect() {
-	for range p.wake {
-		for p.room() {
-			err := p.db.RunValueLogGC(discardRatio)
-			if err != nil {
-				break // nothing worth it now, or the next run will say
-			}
-			p.collected.Add(1)
-		}
+// nudge wakes the collector, unless it is at work.
+func (p *pages) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
 	}
 }
 
 func (p *pages) close() error {
-	close(p.wake)
+	close(p.quit)
 	p.done.Wait()
+	p.fail(errors.New("the store is closed"))
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("store: close the pages: %w", err)
 	}
@@ -191,10 +172,7 @@ func (p *pages) batch(asOf uint64, out []loop.Page, size int64) error {
 func (p *pages) wrote(n int64) {
 	if p.written += n; p.written >= valueLogFile/2 {
 		p.written = 0
-		select {
-		case p.wake <- struct{}{}:
-		default: // it is at work
-		}
+		p.nudge()
 	}
 }
 

@@ -13,9 +13,10 @@ type RestoreReport struct {
 	Older   int      // of those, loaded from the version before the newest
 	Lost    []string // pages without a good version: their series learn anew
 	Settled uint64   // as-of of the settle record, 0 when there was none
-	Aged    bool     // the settle record is the version before the newest
+	Aged    bool     // the settle record is not the newest that was written
 	From    uint64   // the first record redone, 0 when none was
 	Redone  int      // records redone
+	Gone    int      // pages that the last checkpoint had and of which there is no trace: they learn anew too
 	Missing uint64   // records that should have been redone and are no longer kept
 	Clean   bool     // the last run ended in order
 	Cut     Cut      // what opening took off the end of the log
@@ -42,6 +43,7 @@ type restore struct {
 	*Store
 	engine *engine.Engine
 	oldest uint64 // as far as every page contains the log
+	raw    uint64 // the same, by the as-of of each page alone
 }
 
 func (r *restore) run() error {
@@ -54,12 +56,18 @@ func (r *restore) run() error {
 		// older record's word on it holds all the same.
 		r.pages.swept = settle.versions[0].swept
 	}
-	r.oldest = r.log.Last()
+	r.oldest, r.raw = r.log.Last(), r.log.Last()
 	if err := eachStored(r.pages.db, pagePrefix, r.page); err != nil {
 		return err
 	}
+	r.Gone = max(0, int(r.log.noted.pages)-r.Pages-len(r.Lost))
 	if err := r.settle(settle); err != nil {
 		return err
+	}
+	r.Aged = r.Aged || r.Settled < r.log.noted.settled
+	if r.Gone > 0 || r.Aged {
+		// Badger has lost keys; a page that looks like the newest may not be.
+		r.oldest, r.pages.swept = r.raw, 0
 	}
 	if err := r.redo(); err != nil {
 		return err
@@ -86,7 +94,7 @@ func (r *restore) page(found stored) error {
 		} else {
 			r.Older++
 		}
-		r.oldest = min(r.oldest, asOf)
+		r.oldest, r.raw = min(r.oldest, asOf), min(r.raw, v.asOf)
 		known := version{turn: v.turn, asOf: asOf, bytes: int64(len(v.bytes)) + pageHead}
 		r.pages.known[v.id] = known
 		r.pages.held.Add(known.bytes)

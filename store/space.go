@@ -115,7 +115,7 @@ func (g *space) room(bytes int64) error {
 // toRewrite says whether there is room to rewrite a value-log file.
 func (g *space) toRewrite() bool {
 	free, err := g.disk.Free(g.dir)
-	return err == nil && free > 2*valueLogFile+pageFloor
+	return err == nil && free > valueLogFile+pageFloor
 }
 
 // toOpen makes sure that Badger can open.

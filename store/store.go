@@ -71,6 +71,7 @@ type Store struct {
 	space  *space
 
 	write  sync.Mutex
+	closed bool
 	encode []byte
 	ends   []int
 	slices [][]byte
@@ -118,7 +119,7 @@ func (s *Store) open() error {
 	}
 	s.space = &space{
 		disk: s.cfg.disk, dir: s.dir, least: uint64(s.cfg.MinFreeBytes), ballast: s.cfg.BallastBytes,
-		next: func() int64 { return s.pages.held.Load() },
+		next: func() int64 { return 0 },
 	}
 	if f, err := s.cfg.disk.OpenFile(filepath.Join(s.dir, ballastName), os.O_RDONLY); err == nil {
 		s.space.held = true
@@ -130,6 +131,7 @@ func (s *Store) open() error {
 	if s.pages, err = openPages(pagesDir(s.dir), s.space.toRewrite); err != nil {
 		return err
 	}
+	s.space.next = s.pages.held.Load
 	s.space.look()
 	return nil
 }
@@ -241,6 +243,7 @@ func (s *Store) WriteSettle(asOf uint64, record []byte) error {
 	if err := s.pages.writeSettle(asOf, record, s.space.room); err != nil {
 		return err
 	}
+	s.log.noted = noted{settled: asOf, pages: uint64(len(s.pages.known))}
 	if s.log.broken != nil || len(s.log.segments) == 0 {
 		return nil
 	}
@@ -253,7 +256,15 @@ func (s *Store) WriteSettle(asOf uint64, record []byte) error {
 
 // Admit says ErrNoSpace while the disk has too little room; it is cheap, and
 // says yes again by itself.
-func (s *Store) Admit() error { return s.space.admit() }
+func (s *Store) Admit() error {
+	err := s.space.admit()
+	if err != nil {
+		// It may be garbage of our own that fills the disk, and while nothing is
+		// taken in no page is written that would have it collected.
+		s.pages.nudge()
+	}
+	return err
+}
 
 // EndInOrder notes that every page and the settle record are stored, so that
 // the next start need redo nothing.
@@ -272,20 +283,19 @@ func (s *Store) Close() error {
 
 func (s *Store) release() error {
 	var errs []error
+	if s.closed {
+		return nil
+	}
+	s.closed = true
 	if s.pages != nil {
 		errs = append(errs, s.pages.close())
-		s.pages = nil
 	}
 	for _, j := range []*journal{s.labels, s.log} {
 		if j != nil {
 			errs = append(errs, j.close())
 		}
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.release())
-		s.lock = nil
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.lock.release())...)
 }
 
 // Stats are the figures of a store since it was opened.

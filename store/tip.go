@@ -18,12 +18,20 @@ type tip struct {
 	last  uint64 // the log reaches here or beyond
 	tail  uint64 // the segment that begins here exists; it may be empty
 	chain chain  // of the record last
+	noted noted
+}
+
+// noted is what the checkpoints held when the tip was written: they lie in
+// Badger, which may lose keys without a word when its files rot.
+type noted struct {
+	settled uint64 // as-of of the newest settle record
+	pages   uint64 // how many pages there were
 }
 
 const (
 	tipName  = "TIP"
 	tipMagic = "HSTATTIP"
-	tipSize  = 56
+	tipSize  = 72
 )
 
 func (t tip) append(b []byte) []byte {
@@ -35,6 +43,8 @@ func (t tip) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, t.last)
 	b = binary.LittleEndian.AppendUint64(b, t.tail)
 	b = append(b, t.chain[:]...)
+	b = binary.LittleEndian.AppendUint64(b, t.noted.settled)
+	b = binary.LittleEndian.AppendUint64(b, t.noted.pages)
 	binary.LittleEndian.PutUint32(b[at+12:], tipSum(b[at:]))
 	return b
 }
@@ -57,6 +67,7 @@ func parseTip(b []byte) (tip, error) {
 		last:  binary.LittleEndian.Uint64(b[24:]),
 		tail:  binary.LittleEndian.Uint64(b[32:]),
 		chain: chain(b[40:56]),
+		noted: noted{settled: binary.LittleEndian.Uint64(b[56:]), pages: binary.LittleEndian.Uint64(b[64:])},
 	}, nil
 }
 
@@ -78,7 +89,7 @@ func readTip(d disk, dir string) (t tip, found bool, err error) {
 
 func (j *journal) writeTip() error {
 	j.mu.RLock()
-	t := tip{first: j.last + 1, last: j.last, chain: j.chain}
+	t := tip{first: j.last + 1, last: j.last, chain: j.chain, noted: j.noted}
 	if len(j.segments) > 0 {
 		t.first, t.tail = j.segments[0].first, j.tail().first
 	}

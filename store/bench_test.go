@@ -1,0 +1,134 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/homeostat/homeostat/engine"
+	"github.com/homeostat/homeostat/engine/loop"
+)
+
+// BenchmarkAppend is one append with its sync.
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
+			s := open(b, b.TempDir(), Config{})
+			defer s.Close()
+			records := make([]engine.Record, n)
+			for i := range records {
+				records[i] = engine.Label{RequestID: "0123456789abcdef", Anomaly: 1 << 60, Series: 1 << 61, Judgement: engine.JudgedTrue, By: "a person", Note: "a deployment, not a fault", At: 1_700_000_000_000}
+			}
+			b.ResetTimer()
+			for range b.N {
+				if _, err := s.Append(records); err != nil {
+					b.Fatal(err)
+				}
+			}
+			st := s.Stats()
+			b.ReportMetric(float64(st.SyncTime.Microseconds())/float64(st.Syncs), "us-sync")
+		})
+	}
+}
+
+// BenchmarkFrames is an append of 100 records of 250 B where a sync costs
+// nothing: encoding, checksum and chain.
+func BenchmarkFrames(b *testing.B) {
+	j := mustOpen(b, newMemDisk(), 1<<20)
+	j.file, j.segments = nullFile{}, []*segment{{size: segmentHead}}
+	j.limit = 1 << 62
+	payloads := make([][]byte, 100)
+	for i := range payloads {
+		payloads[i] = make([]byte, 250)
+	}
+	b.SetBytes(25_000)
+	for range b.N {
+		if _, err := j.append(payloads, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type nullFile struct{ diskFile }
+
+func (nullFile) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+func (nullFile) Sync() error                            { return nil }
+
+// checkpoint is pages of 64 series of 900 B.
+func checkpoint(series int) []loop.Page {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 64*900)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	pages := make([]loop.Page, series/64)
+	for n := range pages {
+		pages[n] = loop.Page{ID: engine.PageID{Partition: uint8(n), Number: uint32(n / 256)}, Bytes: b}
+	}
+	return pages
+}
+
+// BenchmarkWritePages is a checkpoint of 20,000 series, again and again.
+func BenchmarkWritePages(b *testing.B) {
+	s := open(b, b.TempDir(), Config{})
+	defer s.Close()
+	pages := checkpoint(20_000)
+	b.SetBytes(int64(len(pages) * 64 * 900))
+	b.ResetTimer()
+	for range b.N {
+		if err := s.WritePages(0, pages); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen reads back a checkpoint of 200,000 series and a log of 100,000
+// records, without an engine.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	s := open(b, dir, Config{})
+	if err := s.WritePages(0, checkpoint(200_000)); err != nil {
+		b.Fatal(err)
+	}
+	for range 100 {
+		fill1000(b, s)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		s := open(b, dir, Config{})
+		pages := 0
+		if err := eachStored(s.pages.db, pagePrefix, func(stored) error { pages++; return nil }); err != nil || pages != 3125 {
+			b.Fatal(pages, err)
+		}
+		if err := s.Scan(0, func(uint64, engine.Record) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func fill1000(b *testing.B, s *Store) {
+	records := make([]engine.Record, 1000)
+	for i := range records {
+		records[i] = engine.Label{RequestID: "0123456789abcdef", Anomaly: 1 << 60, Judgement: engine.JudgedTrue, By: "a person", Note: "a deployment, not a fault", At: 1_700_000_000_000}
+	}
+	if _, err := s.Append(records); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkAdmit is what each batch pays.
+func BenchmarkAdmit(b *testing.B) {
+	s := open(b, b.TempDir(), Config{MinFreeBytes: 1})
+	defer s.Close()
+	for range b.N {
+		if err := s.Admit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
