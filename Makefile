@@ -23,7 +23,7 @@ race:
 # The last line lints the protocol and sees that its Go code is current.
 lint:
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./cmd/...
+	$(GO) vet -tags e2e ./...
 	$(STATICCHECK) -tags e2e ./...
 	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	./proto/generate.sh check
@@ -54,14 +54,14 @@ quality:
 # End to end, with the built binary and real peers. A peer that is absent is a
 # failure, never a skip; `make peers` gets them.
 e2e:
-	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat
+	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat ./store
 
 e2e-prometheus:
 	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 15m -run '^TestE2EPrometheus' -v ./cmd/homeostat
 
 # Killed, pressed, insulted, and with a full disk. Needs root for a small tmpfs.
 e2e-faults:
-	$(GO) test -tags e2e -count=1 -timeout 10m -run '^TestE2E(Kill|Overload|Hostile|DiskFull)$$' -v ./cmd/homeostat
+	$(GO) test -tags e2e -count=1 -timeout 10m -run '^TestE2E(Kill|Overload|Hostile|DiskFull|FullDisk|Recording)$$' -v ./cmd/homeostat ./store
 
 peers:
 	./benchmarks/peers/build.sh prometheus

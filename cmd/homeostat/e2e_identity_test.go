@@ -40,6 +40,7 @@ func TestE2ERecording(t *testing.T) {
 	stopLabelling()
 	<-labelled
 	watch.await(t, 30*time.Second, "a label moves a threshold", func(r *homeostatv1.WatchResponse) bool { return r.GetThresholdMove() != nil })
+	watch.await(t, 2*time.Minute, "an incident opens, once its epoch is closed", func(r *homeostatv1.WatchResponse) bool { return r.GetIncident() != nil })
 	s.accountFor(t)
 	s.stop(t)
 

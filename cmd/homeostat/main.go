@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newCheck(), newVersion())
+	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newTest(), newCheck(), newInspect(), newVersion())
 	return root
 }
 

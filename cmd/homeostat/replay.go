@@ -15,6 +15,7 @@ import (
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
 	"github.com/homeostat/homeostat/ingest/history"
+	"github.com/homeostat/homeostat/store"
 )
 
 // source is where a replay's events come from.
@@ -37,8 +38,8 @@ func newReplay() *cobra.Command {
 		Use:   "replay PATH...",
 		Short: "Run recorded series through the engine, as if they came in now",
 		Long: "Run recorded series through the engine, as if they came in now: CSV (timestamp,value or one column a\n" +
-			"series) or OpenMetrics text with timestamps, either of them compressed with gzip. Actions are dry runs.\n" +
-			"Events go to stdout, a summary to stderr.",
+			"series) or OpenMetrics text with timestamps, either of them compressed with gzip, or a recording made by\n" +
+			"serve --record. Actions are dry runs. Events go to stdout, a summary to stderr.",
 		Args: atLeast(1, "at least one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFormat(f.format, formats...); err != nil {
@@ -122,8 +123,21 @@ func (f *replayFlags) run(cmd *cobra.Command, paths []string) error {
 	return nil
 }
 
-// open opens files of history. Their actions are dry runs.
+// open opens one recording, or files of history. A recording holds the answers
+// of the actions; for files they are dry runs.
 func (f *replayFlags) open(e *engine.Engine, paths []string, cfg *loop.Config) (source, func() error, error) {
+	if len(paths) == 1 && store.IsRecording(paths[0]) {
+		rec, err := store.OpenRecording(paths[0])
+		if err != nil {
+			return nil, nil, err
+		}
+		return rec, func() error {
+			if n := rec.Torn(); n > 0 {
+				fmt.Fprintf(os.Stderr, "homeostat: the last %d bytes of the recording are torn and were left out\n", n)
+			}
+			return rec.Close()
+		}, nil
+	}
 	src, err := history.Open(history.Config{Naming: e.Naming(), Grace: e.Grace(), Lenient: f.lenient}, paths...)
 	if err != nil {
 		return nil, nil, err

@@ -35,6 +35,7 @@ type serveFlags struct {
 	logLevel, logFormat                   string
 	insecure, profile                     bool
 	shards                                int
+	record                                string
 	bootstrapURL                          string
 	bootstrapLast                         time.Duration
 }
@@ -58,6 +59,7 @@ func newServe() *cobra.Command {
 	fl.IntVar(&f.shards, "shards", min(runtime.GOMAXPROCS(0), 8), "number of shards; it changes no result")
 	fl.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
 	fl.StringVar(&f.logFormat, "log.format", "logfmt", "logfmt or json")
+	fl.StringVar(&f.record, "record", "", "write the exact inputs to this new file, for replay; the store must be empty")
 	fl.StringVar(&f.bootstrapURL, "bootstrap.url", "", "Prometheus whose history warms the baselines of an empty store")
 	fl.DurationVar(&f.bootstrapLast, "bootstrap.last", 14*24*time.Hour, "how much history to learn from")
 	return cmd
@@ -92,6 +94,7 @@ func (f *serveFlags) checkAddress(flag, address string, guarded bool) error {
 type parts struct {
 	log     *slog.Logger
 	store   *store.Store
+	inputs  *store.Recording // nil without --record
 	engine  *engine.Engine
 	loop    *loop.Loop
 	board   *serving.Board
@@ -116,10 +119,27 @@ func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	p := &parts{log: log, store: s}
-	err = f.serve(ctx, cfg, p)
-	if closeErr := s.Close(); err == nil {
-		err = closeErr
+	if err = f.startRecording(p); err == nil {
+		err = f.serve(ctx, cfg, p)
 	}
+	if p.inputs != nil {
+		err = errors.Join(err, p.inputs.Close())
+	}
+	return errors.Join(err, s.Close())
+}
+
+// startRecording begins a recording. Its replay starts from nothing, and so must
+// what is recorded.
+func (f *serveFlags) startRecording(p *parts) (err error) {
+	switch {
+	case f.record == "":
+		return nil
+	case f.bootstrapURL != "":
+		return fmt.Errorf("%w: --record does not go with --bootstrap.url: the history would be missing from the recording", errUsage)
+	case p.store.Last() > 0:
+		return fmt.Errorf("%w: --record wants an empty store, and %s has records", errUsage, f.storage)
+	}
+	p.inputs, err = store.CreateRecording(f.record)
 	return err
 }
 
@@ -147,6 +167,9 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	loopCfg.Sinks = []loop.Sink{p.board}
 	loopCfg.Actuator = dryrun.New(dryrun.Config{Log: p.log})
 	loopCfg.Admit = p.store.Admit
+	if p.inputs != nil {
+		loopCfg.Recorder = p.inputs
+	}
 	p.loop = loop.New(loopCfg, p.engine, p.store)
 	p.loop.Reconcile(p.engine.Unresolved())
 	writeCfg, err := cfg.writeConfig()
