@@ -1,7 +1,9 @@
 // Package measure says how good a detector is on labelled series: how many
-// events it found, how many alarms were false, and how late it was.
+// events it found, how many alarms were false, and how late it was (Events); how
+// well its scores rank (VUSPR); and the NAB score (NAB). Nothing is
+// point-adjusted.
 //
-// The unit is the event, never the point, and nothing is point-adjusted.
+// The unit of Events is the event, never the point.
 // Labelled points closer than ten sampling steps are one window. An alert is an
 // event with a start and an end. It hits a window when it starts inside it, or
 // a little before it (5 % of the window's length, at least three steps), so an
