@@ -2,11 +2,20 @@
 // series: every point goes through the engine's shards as a live one would, in
 // order, and nothing of a later point is known.
 //
-//	go run ./benchmarks/detection -data DIR -out DIR2
+//	go run ./benchmarks/detection -data DIR -out DIR2 [-nab] [-tier lean]
+//	go run ./benchmarks/detection -data DIR -nab-results
 //
-// It reads every *.csv and *.csv.gz below DIR with the columns timestamp,
-// value and label, writes DIR2/NAME.csv (timestamp,value,score,alert,label) for
-// each and a summary table to stdout.
+// The first reads every *.csv and *.csv.gz below DIR with the columns
+// timestamp, value and, if there are any, label. A folder with
+// labels/combined_windows.json is NAB's: its series, in data/CATEGORY or
+// CATEGORY, get their labels from there. For each series it writes the file of
+// the same name below DIR2 (timestamp,value,score,alert[,label]), a table to
+// stdout, and the same figures to DIR2/summary.json. With -nab it adds the NAB
+// score.
+//
+// The second holds the NAB scorer against known results: the point scores of
+// published detectors in DIR/results and their official figures in
+// DIR/results/final_results.csv.
 package main
 
 import (
@@ -14,108 +23,97 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"text/tabwriter"
-
-	"github.com/homeostat/homeostat/benchmarks/detection/measure"
 )
 
 func main() {
-	data := flag.String("data", "", "folder of labelled series")
-	out := flag.String("out", "", "folder for the scores of each series")
+	var o options
+	flag.StringVar(&o.data, "data", "", "folder of series")
+	flag.StringVar(&o.out, "out", "", "folder for the scores of each series and summary.json")
+	flag.StringVar(&o.tier, "tier", tierLean, "tier to measure: lean")
+	flag.BoolVar(&o.nab, "nab", false, "add the NAB score")
+	flag.BoolVar(&o.nabResults, "nab-results", false, "check the NAB scorer against published results, and do nothing else")
 	flag.Parse()
-	if err := run(*data, *out, os.Stdout); err != nil {
+	if flag.NArg() > 0 {
+		o.extra = flag.Arg(0)
+	}
+	if err := run(o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "detection:", err)
 		os.Exit(1)
 	}
 }
 
-func run(data, out string, w io.Writer) error {
-	if data == "" || out == "" {
-		return errors.New("want -data DIR and -out DIR2")
+// options are the flags.
+type options struct {
+	data, out, tier string
+	nab, nabResults bool
+	extra           string // an argument that is no flag
+}
+
+const (
+	tierLean = "lean"
+	tierDeep = "deep"
+)
+
+func (o *options) validate() error {
+	switch {
+	case o.extra != "":
+		return fmt.Errorf("argument %q: want flags only", o.extra)
+	case o.tier == tierDeep:
+		return errors.New("-tier deep: the engine has no deep tier, so there is nothing to measure; want lean")
+	case o.tier != tierLean:
+		return fmt.Errorf("-tier %s: want lean", o.tier)
+	case o.data == "":
+		return errors.New("want -data DIR")
+	case o.nabResults:
+		return nil
+	case o.out == "":
+		return errors.New("want -out DIR2")
 	}
-	files, err := seriesBelow(data)
+	data, err := filepath.Abs(o.data)
+	if err != nil {
+		return err
+	}
+	out, err := filepath.Abs(o.out)
+	if err != nil {
+		return err
+	}
+	if data == out {
+		return errors.New("-out is -data: the scores would replace the series")
+	}
+	return nil
+}
+
+func run(o options, w io.Writer) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	if o.nabResults {
+		return checkResults(w, o.data)
+	}
+	files, err := seriesBelow(o.data)
 	if err != nil {
 		return err
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("no labelled *.csv or *.csv.gz below %s", data)
+		return fmt.Errorf("no *.csv or *.csv.gz of timestamp,value[,label] below %s", o.data)
 	}
-	sets := map[string]*result{}
-	all := &result{}
-	var names []string
+	report := &report{}
 	for _, f := range files {
-		r, err := measureFile(f, out)
+		r, err := measureFile(f, o.out)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
-		if sets[f.set] == nil {
-			sets[f.set] = &result{}
-			names = append(names, f.set)
-		}
-		sets[f.set].add(r)
-		all.add(r)
+		report.add(f, r)
 	}
-	slices.Sort(names)
-	return table(w, names, sets, all)
-}
-
-func table(w io.Writer, names []string, sets map[string]*result, all *result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "set\tseries\tpoints\tevents\thit\tfalse\tprecision\trecall\tF1\tfalse/series-week\tmedian delay s\tns/point\tbytes/series\t")
-	row := func(name string, r *result) {
-		e := &r.events
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%.3f\t%.3f\t%.3f\t%.2f\t%d\t%.0f\t%.0f\t\n", name, r.series, r.points, e.Windows, e.Hits, e.False,
-			e.Precision(), e.Recall(), e.F1(), e.FalsePerWeek(), e.MedianDelay()/1000,
-			float64(r.nanos)/float64(max(1, r.points)), float64(r.bytes)/float64(max(1, r.series)))
-	}
-	for _, name := range names {
-		row(name, sets[name])
-	}
-	if len(names) > 1 {
-		row("all", all)
-	}
-	return t.Flush()
-}
-
-// labelled is one series' file, and the set that its folder names.
-type labelled struct{ path, set, name string }
-
-func seriesBelow(dir string) ([]labelled, error) {
-	var out []labelled
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	if o.nab {
+		if err := report.scoreNAB(files); err != nil {
 			return err
 		}
-		name := strings.TrimSuffix(strings.TrimSuffix(d.Name(), ".gz"), ".csv")
-		if name == strings.TrimSuffix(d.Name(), ".gz") {
-			return nil
-		}
-		has, err := hasLabels(path)
-		if err != nil || !has {
-			return err
-		}
-		out = append(out, labelled{path: path, set: filepath.Base(filepath.Dir(path)), name: name})
-		return nil
-	})
-	return out, err
-}
-
-// result adds up over series.
-type result struct {
-	series, points int
-	nanos, bytes   int64
-	events         measure.Tally
-}
-
-func (r *result) add(o *result) {
-	r.series += o.series
-	r.points += o.points
-	r.nanos += o.nanos
-	r.bytes += o.bytes
-	r.events.Add(o.events)
+	}
+	if err := report.table(w); err != nil {
+		return err
+	}
+	return report.writeSummary(filepath.Join(o.out, "summary.json"))
 }

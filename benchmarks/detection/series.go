@@ -7,24 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/homeostat/homeostat/benchmarks/detection/measure"
-	"github.com/homeostat/homeostat/engine"
-	"github.com/homeostat/homeostat/engine/loop"
 )
 
-// points is a labelled series, in time order.
-type points struct {
-	at    []int64 // ms
-	value []float64
-	label []bool
+// series is what a file says, row by row.
+type series struct {
+	at      []int64        // ms
+	value   []float64      // NaN for a value that is missing
+	label   []bool         // nil without labels
+	layout  string         // of its times, empty for seconds since the epoch
+	windows []measure.Rows // NAB's
 }
 
 func open(path string) (io.ReadCloser, error) {
@@ -46,148 +44,108 @@ func open(path string) (io.ReadCloser, error) {
 	}{z, f}, nil
 }
 
-func hasLabels(path string) (bool, error) {
-	f, err := open(path)
+// readRows calls f with each row of a CSV file after its first.
+func readRows(path string, f func(row []string) error) error {
+	file, err := open(path)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer f.Close()
-	head, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return strings.TrimSpace(head) == "timestamp,value,label", nil
-}
-
-// read reads timestamps in seconds. Rows that repeat a time or go back in it
-// are left out, as the engine would refuse them.
-func read(path string) (*points, error) {
-	f, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	rows := csv.NewReader(bufio.NewReaderSize(f, 1<<20))
+	defer file.Close()
+	rows := csv.NewReader(bufio.NewReaderSize(file, 1<<20))
 	rows.ReuseRecord = true
 	if _, err := rows.Read(); err != nil {
-		return nil, err
+		return err
 	}
-	p := &points{}
 	for {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
-			return p, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
-		}
-		at, err := strconv.ParseInt(row[0], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", len(p.at)+2, err)
-		}
-		v, err := strconv.ParseFloat(row[1], 64)
-		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", len(p.at)+2, err)
-		}
-		if n := len(p.at); n > 0 && at*1000 <= p.at[n-1] {
-			continue
-		}
-		p.at = append(p.at, at*1000)
-		p.value = append(p.value, v)
-		p.label = append(p.label, row[2] == "1")
-	}
-}
-
-// scored is what the engine said of each point.
-type scored struct {
-	score  []float64
-	alert  []bool
-	alerts []measure.Alert
-}
-
-// measureFile runs one series through an engine of its own.
-func measureFile(f labelled, out string) (*result, error) {
-	p, err := read(f.path)
-	if err != nil {
-		return nil, err
-	}
-	s := &scored{}
-	e, err := engine.New(engine.Config{Trace: true}, 1)
-	if err != nil {
-		return nil, err
-	}
-	d := loop.NewDriver(loop.Config{Trace: s.take}, e, &loop.Numbers{})
-	defer d.Close()
-	ls := labels.FromStrings(labels.MetricName, "series", "job", f.name)
-	series := e.Naming().NewSeries(ls, engine.TypeGauge)
-	start := time.Now()
-	batch := &engine.Batch{Sender: "benchmark", Samples: make([]engine.Sample, 1)}
-	for i, at := range p.at {
-		batch.Samples[0] = engine.Sample{Series: series, Partition: series.Partition, At: at, Value: p.value[i]}
-		if _, err := d.Take(batch); err != nil {
-			return nil, err
-		}
-		if _, err := d.Take(engine.Tick{Now: at + engine.EpochMillis}); err != nil {
-			return nil, err
-		}
-	}
-	spent := time.Since(start)
-	if len(s.score) != len(p.at) {
-		return nil, fmt.Errorf("%d points were scored of %d", len(s.score), len(p.at))
-	}
-	r := &result{series: 1, points: len(p.at), nanos: spent.Nanoseconds(), events: measure.Events(p.at, p.label, s.alerts)}
-	if b, ok := e.Baseline(series.ID); ok {
-		r.bytes = int64(b.Bytes)
-	}
-	return r, s.write(filepath.Join(out, f.set, f.name+".csv"), p)
-}
-
-// take takes what was scored in. An alert starts where an episode opens, and
-// ends with the last point at which it is open.
-func (s *scored) take(points []engine.Scored) {
-	for _, x := range points {
-		s.score = append(s.score, x.Reading.Score.Float())
-		s.alert = append(s.alert, x.Alarm)
-		if x.Opened {
-			s.alerts = append(s.alerts, measure.Alert{Start: x.At, End: x.At})
-		}
-		if n := len(s.alerts); x.Alarm && n > 0 {
-			s.alerts[n-1].End = x.At
-		}
-	}
-}
-
-func (s *scored) write(path string, p *points) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	fmt.Fprintln(w, "timestamp,value,score,alert,label")
-	var line []byte
-	for i, at := range p.at {
-		line = strconv.AppendInt(line[:0], at/1000, 10)
-		line = strconv.AppendFloat(append(line, ','), p.value[i], 'g', -1, 64)
-		line = strconv.AppendFloat(append(line, ','), s.score[i], 'g', -1, 64)
-		line = append(line, ',', digit(s.alert[i]), ',', digit(p.label[i]), '\n')
-		if _, err := w.Write(line); err != nil {
-			f.Close()
 			return err
 		}
+		if err := f(row); err != nil {
+			line, _ := rows.FieldPos(0)
+			return fmt.Errorf("line %d: %w", line, err)
+		}
 	}
-	if err := w.Flush(); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }
 
-func digit(b bool) byte {
-	if b {
-		return '1'
+// read reads the file of a series, and takes its labels from its corpus if it
+// has one.
+func (f *source) read() (*series, error) {
+	s := &series{}
+	err := readRows(f.path, func(row []string) error {
+		at, layout, err := parseTime(row[0])
+		if err != nil {
+			return err
+		}
+		v := math.NaN()
+		if row[1] != "" {
+			if v, err = strconv.ParseFloat(row[1], 64); err != nil {
+				return err
+			}
+		}
+		s.at, s.value, s.layout = append(s.at, at), append(s.value, v), layout
+		if f.labelled {
+			if row[2] != "0" && row[2] != "1" {
+				return fmt.Errorf("label %q: want 0 or 1", row[2])
+			}
+			s.label = append(s.label, row[2] == "1")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return '0'
+	if f.corpus != nil {
+		if s.windows, s.label, err = f.corpus.windowsOf(f.nab, s.at); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// wallClocks are the forms of a time that is not seconds since the epoch: NAB's,
+// whose zone is unknown and taken for UTC, and RFC 3339.
+var wallClocks = []string{time.DateTime, time.RFC3339}
+
+// parseTime reads a time in milliseconds, and says how it was written: empty for
+// seconds.
+func parseTime(s string) (at int64, layout string, err error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n > -1e12 && n < 1e12 {
+		return n * 1000, "", nil
+	}
+	if x, err := strconv.ParseFloat(s, 64); err == nil && x > -1e12 && x < 1e12 {
+		return int64(math.Round(x * 1000)), "", nil
+	}
+	for _, layout := range wallClocks {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UnixMilli(), layout, nil
+		}
+	}
+	return 0, "", fmt.Errorf("time %q: want seconds since the epoch or 2006-01-02 15:04:05", s)
+}
+
+// clock writes a time as the series' file does.
+func (s *series) clock(at int64) string {
+	if s.layout != "" {
+		return time.UnixMilli(at).UTC().Format(s.layout)
+	}
+	if at%1000 == 0 {
+		return strconv.FormatInt(at/1000, 10)
+	}
+	return strconv.FormatFloat(float64(at)/1000, 'f', -1, 64)
+}
+
+// inOrder is which rows go on in time. The others are repeats and steps back,
+// which the engine refuses; what is measured leaves them out.
+func (s *series) inOrder() []int {
+	rows := make([]int, 0, len(s.at))
+	for i, at := range s.at {
+		if n := len(rows); n == 0 || at > s.at[rows[n-1]] {
+			rows = append(rows, i)
+		}
+	}
+	return rows
 }
