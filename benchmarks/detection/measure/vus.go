@@ -25,9 +25,8 @@ import (
 //	Σ (recall(θ_k) − recall(θ_(k−1))) precision(θ_k),   recall(θ_0) = 0
 //
 // and the volume is its mean over the buffers. The paper takes trapezoids for
-// the area. The step is what its authors' tool takes whose published figures
-// ours stand beside; it is the lower of the two, by 0.02 on one set and 0.07 on
-// another.
+// the area; the step is what its authors' later tool takes, and the lower of the
+// two, by 0.02 on one set of real series and 0.07 on another.
 
 const (
 	vusThresholds = 250
