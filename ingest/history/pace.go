@@ -111,14 +111,14 @@ func (p *pace) batch(start int64) *engine.Batch {
 	b.Sender, b.Quiet = p.cfg.Sender, p.cfg.Quiet
 	end := start + second
 	n := 0
-	if cap(p.room)-len(p.room) < 16 {
-		p.room = make([]engine.Sample, 0, 4096)
-	}
 	from := len(p.room)
 	for p.state == paceRows && p.ahead.at < end && n < p.cfg.MaxBatch {
 		if r := &p.ahead; r.shape != nil {
 			b.Histograms = append(b.Histograms, *r.shape)
 		} else {
+			if len(p.room) == cap(p.room) {
+				from = p.makeRoom(from)
+			}
 			p.room = append(p.room, engine.Sample{Series: r.series, At: r.at, Value: r.value, Partition: r.series.Partition})
 		}
 		n++
@@ -147,6 +147,18 @@ func (p *pace) batch(start int64) *engine.Batch {
 	}
 	p.until = min(p.until, p.limit)
 	return b
+}
+
+// samplesAtOnce is how many samples room is made for.
+const samplesAtOnce = 4096
+
+// makeRoom takes new room for samples and moves those from from on there, which
+// are of the batch at hand. The rest stays where it is: it belongs to batches
+// that were handed over. It returns where the batch begins.
+func (p *pace) makeRoom(from int) int {
+	mine := p.room[from:]
+	p.room = append(make([]engine.Sample, 0, max(samplesAtOnce, 2*len(mine))), mine...)
+	return 0
 }
 
 // pull reads the next row into p.ahead.

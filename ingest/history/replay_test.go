@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,39 @@ func TestBatchesBelongToTheCaller(t *testing.T) {
 	}
 	if total != 20 {
 		t.Errorf("%d samples, want 20", total)
+	}
+}
+
+// The room for samples does not grow with what was read.
+func TestRoomForBatchesIsBounded(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("time")
+	for i := range 300 {
+		fmt.Fprintf(&text, ",c%d", i)
+	}
+	for i := range 400 {
+		fmt.Fprintf(&text, "\n%d%s", 1_700_000_000+i, strings.Repeat(",1", 300))
+	}
+	r, err := Open(Config{}, put(t, t.TempDir(), "x.csv", text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	total := 0
+	for {
+		ev, err := r.Next()
+		if err != nil {
+			break
+		}
+		if b, ok := ev.(*engine.Batch); ok {
+			total += len(b.Samples)
+		}
+		if n := cap(r.pace.room); n > samplesAtOnce {
+			t.Fatalf("after %d samples there is room for %d at once", total, n)
+		}
+	}
+	if total != 300*400 {
+		t.Errorf("%d samples, want %d", total, 300*400)
 	}
 }
 
