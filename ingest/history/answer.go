@@ -108,11 +108,22 @@ func (h *answerHistogram) sample(s *engine.Series) (*engine.HistogramSample, boo
 		bucket := engine.Bucket{Lower: number(string(b[1])), Upper: number(string(b[2])), Count: number(string(b[3]))}
 		good = good && bucket.Lower <= bucket.Upper && bucket.Upper >= upper && bucket.Count >= 0
 		upper = bucket.Upper
+		bucket = aboveZero(bucket, len(out.Buckets) == 0)
 		if bucket.Count > 0 {
 			out.Buckets = append(out.Buckets, bucket)
 		}
 	}
 	return out, good && out.Count >= 0
+}
+
+// aboveZero is the bucket as a live writer's is taken: the zero bucket, which
+// reaches as far below zero as above, begins at zero when it is the lowest one,
+// because nothing was observed below it.
+func aboveZero(b engine.Bucket, lowest bool) engine.Bucket {
+	if lowest && b.Lower == -b.Upper && !math.IsInf(b.Upper, 0) {
+		b.Lower = 0
+	}
+	return b
 }
 
 // decode reads an answer of at most limit bytes.

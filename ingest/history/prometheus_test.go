@@ -270,7 +270,7 @@ func TestAnAnswerHoldsHistograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, samples(text), `{__name__="h"} count 6 sum 3.5 [{-0.001 0.001 2} {0.5 1 4}] @1.6999999905e+09`)
+	want(t, samples(text), `{__name__="h"} count 6 sum 3.5 [{0 0.001 2} {0.5 1 4}] @1.6999999905e+09`)
 	if read, skipped := s.Samples(); read != 1 || skipped != 1 {
 		t.Errorf("%d read and %d skipped, want 1 and 1", read, skipped)
 	}
