@@ -23,7 +23,7 @@ import (
 type Upstream struct {
 	URL    string        // such as http://prometheus:9090, with a path if it has a prefix
 	Client *http.Client  // carries authentication and TLS. Default http.DefaultClient
-	End    time.Time     // read up to here; the last tick is here
+	End    time.Time     // read up to here; of what is Quiet, the last tick is here
 	Last   time.Duration // and from so long before. Default 24 h
 	// Selectors are what to read. Default {__name__=~".+"}.
 	Selectors []string
@@ -115,11 +115,13 @@ func Prometheus(ctx context.Context, cfg Config, up Upstream) (*PrometheusSource
 	start := max(0, end-up.Last.Milliseconds())
 	p := &puller{
 		ctx: ctx, cfg: cfg, up: up, start: start, end: end, chunk: up.Chunk.Milliseconds(),
-		series: map[uint64][]*engine.Series{},
 	}
+	p.series = newSeriesTable(&p.cfg, &seriesRoom{cfg: cfg, used: new(int)})
 	p.at.Store(start)
 	s := &PrometheusSource{pace: newPace(cfg, p), pull: p}
-	s.pace.limit = end
+	if cfg.Quiet {
+		s.pace.limit = end // live data goes on from there
+	}
 	return s, nil
 }
 
@@ -145,9 +147,7 @@ type puller struct {
 	at         atomic.Int64
 	samples    atomic.Uint64
 	skipped    atomic.Uint64
-	types      map[string]engine.Type
-	series     map[uint64][]*engine.Series // by the hash of the labels
-	count      int
+	series     *seriesTable
 	rows       []row
 	turn       int
 }
@@ -161,7 +161,7 @@ func (p *puller) next() (row, error) {
 			return row{}, io.EOF
 		}
 		if err := p.fetch(); err != nil {
-			return row{}, fmt.Errorf("history of %s: %w", redacted(p.up.URL), err)
+			return row{}, fmt.Errorf("history of %s: %w", p.up.Name(), err)
 		}
 	}
 	r := p.rows[p.turn]
@@ -169,9 +169,9 @@ func (p *puller) next() (row, error) {
 	return r, nil
 }
 
-// redacted is the address without a password.
-func redacted(address string) string {
-	link, err := url.Parse(address)
+// Name is the address without its password, for messages.
+func (u Upstream) Name() string {
+	link, err := url.Parse(u.URL)
 	if err != nil {
 		return "upstream"
 	}
@@ -183,8 +183,8 @@ const minChunk = 1000
 
 // fetch reads the next chunk, and asks for half as long when it is too much.
 func (p *puller) fetch() error {
-	if p.types == nil {
-		p.types = p.declared()
+	if p.series.types == nil {
+		p.series.types = p.declared()
 	}
 	for {
 		from := p.at.Load()
@@ -274,20 +274,11 @@ func (p *puller) take(rows []row, a *answerSeries, from, to int64) ([]row, error
 
 // known is the series with these labels.
 func (p *puller) known(metric map[string]string) (*engine.Series, error) {
-	ls := labels.FromMap(metric)
-	hash := ls.Hash()
-	for _, s := range p.series[hash] {
-		if labels.Equal(s.Labels, ls) {
-			return s, nil
-		}
+	n, err := p.series.number(labels.FromMap(metric))
+	if err != nil {
+		return nil, fmt.Errorf("%w; narrow the selector", err)
 	}
-	if p.count >= p.cfg.MaxSeries {
-		return nil, fmt.Errorf("more than %d series; narrow the selector", p.cfg.MaxSeries)
-	}
-	p.count++
-	s := p.cfg.Naming.NewSeries(ls, typeOf(p.types, ls.Get(labels.MetricName)))
-	p.series[hash] = append(p.series[hash], s)
-	return s, nil
+	return p.series.all[n], nil
 }
 
 // declared is the types of metrics as Prometheus knows them; without them the
