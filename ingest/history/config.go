@@ -26,14 +26,14 @@ type Config struct {
 	// TickEvery bounds the step between two ticks in a gap, but a gap of more
 	// than 100,000 such steps has longer ones. Default 1 min.
 	TickEvery time.Duration
-	// Lenient skips rows that can't be read, and counts them; else they are an
-	// error that names file and line.
+	// Lenient skips rows, and chunks of blocks, that can't be read, and counts
+	// them; else they are an error that names the file, and the line.
 	Lenient bool
 	// MaxSeries bounds the series of all files. Default 5,000,000.
 	MaxSeries int
-	// MaxSamples bounds the samples that are sorted in memory at one time, 24
-	// bytes each: those of an OpenMetrics file, or of one answer of a
-	// Prometheus. Default 20,000,000.
+	// MaxSamples bounds what is sorted in memory at one time, 24 bytes each: the
+	// samples of an OpenMetrics file or of one answer of a Prometheus, or the
+	// chunks of its blocks that overlap. Default 20,000,000.
 	MaxSamples int
 	// MaxBatch bounds the samples of one batch; a second with more makes
 	// several. Default 100,000.

@@ -1,7 +1,7 @@
 // Package history turns recorded series into the events of the engine: CSV and
-// OpenMetrics files, and a Prometheus' HTTP API. A source yields what a live
-// server would have been given, from the data's own time, so that the same loop
-// scores both.
+// OpenMetrics files, the blocks of a Prometheus and its HTTP API. A source yields
+// what a live server would have been given, from the data's own time, so that
+// the same loop scores both.
 //
 // # Batches and ticks
 //
@@ -12,7 +12,8 @@
 // when more follows at once; else to where the grace of that second has passed,
 // so that what was found there is acted upon in time; then at most
 // Config.TickEvery at a step through the gap. The last Tick lies Config.Beyond
-// after the last sample's second.
+// after the last sample's second; of Quiet history it lies at its end, where live
+// data goes on.
 //
 // # Names
 //
@@ -23,5 +24,6 @@
 // where <file> is the file's name without .csv and .gz, or with its folders when
 // two files share it, and <column> is the column's name made a metric name; a
 // column called value carries the file's name instead and is a gauge, others are
-// what their names say. OpenMetrics and Prometheus series keep their labels.
+// what their names say. The series of OpenMetrics and of Prometheus keep their
+// labels.
 package history

@@ -64,8 +64,12 @@ func (m *metrics) next() (row, error) {
 		}
 	}
 	if m.turn == len(m.points) {
-		m.points = nil
+		m.points, m.turn = nil, 0
+		m.file.yielded.Store(m.file.size)
 		return row{}, io.EOF
+	}
+	if m.turn%4096 == 0 {
+		m.file.yielded.Store(int64(float64(m.file.size) * float64(m.turn) / float64(len(m.points))))
 	}
 	p := m.points[m.turn]
 	m.turn++

@@ -20,17 +20,20 @@ import (
 type Replay struct {
 	*pace
 	files  []*file
+	heads  []string
 	merge  merged
 	series int
 }
 
-// file is one file that is being read.
+// file is one file that is being read, or a folder of blocks.
 type file struct {
 	path    string
 	name    string // the series' service
-	f       *os.File
+	closer  io.Closer
 	size    int64
 	read    atomic.Int64 // of the bytes on disk
+	sorts   bool         // it is read to its end before its first row
+	yielded atomic.Int64 // if so: the part of size whose rows were given
 	skipped atomic.Uint64
 	rows    rows
 	ahead   row
@@ -39,7 +42,8 @@ type file struct {
 
 // Open opens the files of a replay. A file whose first line says so, with a
 // comment or a sample, is OpenMetrics; the others are CSV; gzip is unpacked on
-// the way. Close closes them.
+// the way. A folder is a block of a Prometheus' database, or holds such blocks.
+// Close closes them.
 func Open(cfg Config, paths ...string) (*Replay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
@@ -65,28 +69,49 @@ func Open(cfg Config, paths ...string) (*Replay, error) {
 
 func (r *Replay) open(cfg Config, path, name string) (*file, error) {
 	f := &file{path: path, name: name}
-	var err error
-	if f.f, err = os.Open(path); err != nil {
+	disk, err := os.Open(path)
+	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
+	f.closer = disk
 	r.files = append(r.files, f)
-	if info, err := f.f.Stat(); err == nil {
-		if info.IsDir() {
-			return nil, fmt.Errorf("replay %s: it is a folder, name the files in it", path)
-		}
-		f.size = info.Size()
+	info, err := disk.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("replay: %w", err)
 	}
-	b, err := unpack(&counted{f.f, &f.read})
+	room := &seriesRoom{cfg: cfg, used: &r.series}
+	if info.IsDir() {
+		return f, r.openFolder(cfg, f, room)
+	}
+	f.size = info.Size()
+	b, err := unpack(&counted{disk, &f.read})
 	if err != nil {
 		return nil, fmt.Errorf("replay %s: %w", path, err)
 	}
-	room := &seriesRoom{cfg: cfg, used: &r.series}
 	if looksLikeMetrics(b) {
-		f.rows = newMetrics(cfg, f, b, room)
+		f.rows, f.sorts = newMetrics(cfg, f, b, room), true
 		return f, nil
 	}
 	f.rows, err = newCSV(cfg, f, b, room)
 	return f, err
+}
+
+// openFolder finds the blocks in f, which is a folder.
+func (r *Replay) openFolder(cfg Config, f *file, room *seriesRoom) error {
+	found, head, err := findBlocks(f.path)
+	if err != nil {
+		return err
+	}
+	if head {
+		r.heads = append(r.heads, f.path)
+	}
+	for _, b := range found {
+		f.size += b.size
+	}
+	err = f.closer.Close()
+	blocks := newBlocks(cfg, f, found, room)
+	f.rows, f.closer = blocks, blocks
+	return err
 }
 
 // unpack reads gzip as what is in it.
@@ -157,10 +182,15 @@ func names(paths []string) []string {
 }
 
 // Progress is how many bytes of all files were read, as they are on disk, and
-// how many there are. It may be asked for while Next runs.
+// how many there are. Of a file that is sorted in memory, half of it is its
+// reading and half its rows. It may be asked for while Next runs.
 func (r *Replay) Progress() (read, total int64) {
 	for _, f := range r.files {
-		read += f.read.Load()
+		done := f.read.Load()
+		if f.sorts {
+			done = (done + f.yielded.Load()) / 2
+		}
+		read += min(done, f.size)
 		total += f.size
 	}
 	return read, total
@@ -175,11 +205,16 @@ func (r *Replay) Skipped() uint64 {
 	return n
 }
 
+// Heads are the folders that are the data of a Prometheus with a write-ahead
+// log: it holds what is in no block yet, the last two hours or three, and is not
+// read.
+func (r *Replay) Heads() []string { return r.heads }
+
 // Close closes the files.
 func (r *Replay) Close() error {
 	var all []error
 	for _, f := range r.files {
-		all = append(all, f.f.Close())
+		all = append(all, f.closer.Close())
 	}
 	return errors.Join(all...)
 }
