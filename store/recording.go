@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/wire"
@@ -124,6 +125,8 @@ type Playback struct {
 	chain   chain
 	torn    int64
 	end     error
+	passed  atomic.Int64 // bytes, of size
+	size    int64
 }
 
 // OpenRecording opens a recording to be read from its beginning.
@@ -160,7 +163,7 @@ func newPlayback(f diskFile, name string) (*Playback, error) {
 		return nil, fmt.Errorf("%w: %s is no recording", ErrDamaged, name)
 	}
 	w.at = segmentHead
-	return &Playback{file: f, name: name, walk: w, chain: h.chain}, nil
+	return &Playback{file: f, name: name, walk: w, chain: h.chain, size: size}, nil
 }
 
 // IsRecording says whether a file begins as a recording does.
@@ -186,6 +189,7 @@ func (p *Playback) Next() (engine.Event, error) {
 		return nil, p.end
 	}
 	ev, err := p.next()
+	p.passed.Store(p.walk.at)
 	if err != nil {
 		p.end = err
 	}
@@ -233,6 +237,10 @@ func (p *Playback) damage(at int64, why string) error {
 // Torn is how many bytes at the end were no whole input, once Next has said
 // io.EOF.
 func (p *Playback) Torn() int64 { return p.torn }
+
+// Progress is how many bytes were read, and how many there are. It may be asked
+// for while Next runs.
+func (p *Playback) Progress() (read, total int64) { return p.passed.Load(), p.size }
 
 // Close ends reading.
 func (p *Playback) Close() error { return p.file.Close() }

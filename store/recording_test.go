@@ -85,6 +85,9 @@ func TestARecordingPlaysTheExactInputs(t *testing.T) {
 	if err != io.EOF || p.Torn() != 0 || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%d inputs of %d, torn %d, %v", len(got), len(want), p.Torn(), err)
 	}
+	if read, total := p.Progress(); read != total || total == 0 {
+		t.Errorf("at the end the progress is %d of %d bytes", read, total)
+	}
 	if _, err := p.Next(); err != io.EOF {
 		t.Fatalf("after the end: %v", err)
 	}
