@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 
 	"github.com/homeostat/homeostat/actuators/dryrun"
@@ -30,19 +30,36 @@ type replayFlags struct {
 	shards  int
 	lenient bool
 	fail    bool
+	from    string
+	upstreamFlags
 }
 
 func newReplay() *cobra.Command {
 	var f replayFlags
 	cmd := &cobra.Command{
-		Use:   "replay PATH...",
+		Use:   "replay PATH... | --from prometheus --url URL",
 		Short: "Run recorded series through the engine, as if they came in now",
-		Long: "Run recorded series through the engine, as if they came in now: CSV (timestamp,value or one column a\n" +
-			"series) or OpenMetrics text with timestamps, either of them compressed with gzip, or a recording made by\n" +
-			"serve --record. Actions are dry runs. Events go to stdout, a summary to stderr.",
-		Args: atLeast(1, "at least one file"),
+		Long: `Run recorded series through the engine, as if they came in now. A PATH is one of:
+
+  a CSV file: timestamp,value or one column a series
+  OpenMetrics text with timestamps, as promtool tsdb dump-openmetrics writes it
+  either of them compressed with gzip
+  a block of a Prometheus' database, or its data directory or a snapshot with
+    several; what a data directory holds in its write-ahead log only, the last
+    two hours or three, is not read
+  a recording made by serve --record, which is replayed alone
+
+With --from prometheus the series come from the HTTP API of a Prometheus, the
+last day of them or what --last says. A password goes into the URL
+(http://user:password@host:9090), a token into a file.
+
+Actions are dry runs. Events go to stdout, a summary to stderr, and so does a
+line of progress when that is a terminal.`,
+		Example: `  homeostat replay testdata/incidents/checkout_latency.csv
+  homeostat replay /var/lib/prometheus -o jsonl
+  homeostat replay --from prometheus --url http://127.0.0.1:9090 --last 14d --match '{job="api"}'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFormat(f.format, formats...); err != nil {
+			if err := f.check(cmd, args); err != nil {
 				return err
 			}
 			return f.run(cmd, args)
@@ -52,9 +69,38 @@ func newReplay() *cobra.Command {
 	fl.StringVar(&f.config, "config.file", "", "configuration file")
 	fl.StringVarP(&f.format, "output", "o", "table", "table, json or jsonl")
 	fl.IntVar(&f.shards, "shards", 1, "number of shards; it changes no result")
-	fl.BoolVar(&f.lenient, "lenient", false, "skip rows that cannot be read, and count them")
+	fl.BoolVar(&f.lenient, "lenient", false, "skip rows and chunks that cannot be read, and count them")
 	fl.BoolVar(&f.fail, "fail-on-anomaly", false, "exit with code 3 when anything was found")
+	fl.StringVar(&f.from, "from", "", "prometheus: read from its HTTP API")
+	fl.StringVar(&f.url, "url", "", "with --from: its address")
+	f.last = model.Duration(24 * time.Hour)
+	fl.Var(&f.last, "last", "with --from: how much history, such as 12h, 14d or 2w")
+	fl.StringArrayVar(&f.match, "match", nil, `with --from: a selector of series, such as {job="api"}; more of them select more`)
+	fl.StringVar(&f.tokenFile, "bearer-token-file", "", "with --from: file with a token to send")
 	return cmd
+}
+
+// check sees that the arguments go together.
+func (f *replayFlags) check(cmd *cobra.Command, paths []string) error {
+	if err := checkFormat(f.format, formats...); err != nil {
+		return err
+	}
+	switch {
+	case f.from != "" && f.from != "prometheus":
+		return fmt.Errorf("%w: --from %s: want prometheus", errUsage, f.from)
+	case f.from != "" && len(paths) > 0:
+		return fmt.Errorf("%w: --from %s takes no path, got %d", errUsage, f.from, len(paths))
+	case f.from != "" && f.url == "":
+		return fmt.Errorf("%w: --from %s wants --url, such as http://127.0.0.1:9090", errUsage, f.from)
+	case f.from == "" && len(paths) == 0:
+		return fmt.Errorf("%w: want at least one file or folder, or --from prometheus", errUsage)
+	}
+	for _, name := range []string{"url", "last", "match", "bearer-token-file"} {
+		if f.from == "" && cmd.Flags().Changed(name) {
+			return fmt.Errorf("%w: --%s goes with --from prometheus only", errUsage, name)
+		}
+	}
+	return nil
 }
 
 // found counts what a replay came to.
@@ -97,17 +143,21 @@ func (f *replayFlags) run(cmd *cobra.Command, paths []string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	seen := &found{out: &printer{w: cmd.OutOrStdout(), format: f.format}}
+	messages := newScreen(cmd.ErrOrStderr())
+	seen := &found{out: &printer{w: messages.beside(cmd.OutOrStdout()), format: f.format}}
 	loopCfg := loop.Config{Sinks: []loop.Sink{seen}}
-	src, finish, err := f.open(e, paths, &loopCfg)
+	src, finish, err := f.open(cmd.Context(), e, paths, &loopCfg)
 	if err != nil {
 		return err
 	}
 	d := loop.NewDriver(loopCfg, e, &loop.Numbers{})
 	defer d.Close()
 	start := time.Now()
-	err = drive(cmd.Context(), d, src, func() error { return seen.out.err })
-	if closeErr := finish(); err == nil {
+	counted := &counting{source: src}
+	line := startProgress(messages, "replay", counted)
+	err = drive(cmd.Context(), d, counted, func() error { return seen.out.err })
+	line.stop()
+	if closeErr := finish(messages); err == nil {
 		err = closeErr
 	}
 	if err != nil {
@@ -116,38 +166,64 @@ func (f *replayFlags) run(cmd *cobra.Command, paths []string) error {
 	if err := seen.out.end(); err != nil {
 		return fmt.Errorf("writing the events: %w", err)
 	}
-	summarise(cmd.ErrOrStderr(), d.Stats(), e, seen, time.Since(start))
+	summarise(messages, d.Stats(), e, seen, time.Since(start))
 	if f.fail && seen.anomalies > 0 {
 		return fmt.Errorf("%w: %d anomalies", errFindings, seen.anomalies)
 	}
 	return nil
 }
 
-// open opens one recording, or files of history. A recording holds the answers
-// of the actions; for files they are dry runs.
-func (f *replayFlags) open(e *engine.Engine, paths []string, cfg *loop.Config) (source, func() error, error) {
+// open opens one recording, files of history or the API of a Prometheus. A
+// recording holds the answers of the actions; for the others they are dry runs.
+// What it returns closes the source and says what was left out.
+func (f *replayFlags) open(ctx context.Context, e *engine.Engine, paths []string, cfg *loop.Config) (source, func(io.Writer) error, error) {
 	if len(paths) == 1 && store.IsRecording(paths[0]) {
 		rec, err := store.OpenRecording(paths[0])
 		if err != nil {
 			return nil, nil, err
 		}
-		return rec, func() error {
+		return rec, func(w io.Writer) error {
 			if n := rec.Torn(); n > 0 {
-				fmt.Fprintf(os.Stderr, "homeostat: the last %d bytes of the recording are torn and were left out\n", n)
+				fmt.Fprintf(w, "homeostat: the last %d bytes of the recording are torn and were left out\n", n)
 			}
 			return rec.Close()
 		}, nil
 	}
-	src, err := history.Open(history.Config{Naming: e.Naming(), Grace: e.Grace(), Lenient: f.lenient}, paths...)
+	cfg.Actuator = dryrun.New(dryrun.Config{Log: slog.New(slog.DiscardHandler)})
+	historyCfg := history.Config{Naming: e.Naming(), Grace: e.Grace(), Lenient: f.lenient}
+	if f.from != "" {
+		return f.openUpstream(ctx, historyCfg)
+	}
+	src, err := history.Open(historyCfg, paths...)
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.Actuator = dryrun.New(dryrun.Config{Log: slog.New(slog.DiscardHandler)})
-	return src, func() error {
+	return src, func(w io.Writer) error {
+		for _, folder := range src.Heads() {
+			fmt.Fprintf(w, "homeostat: %s has a write-ahead log, whose samples of the last hours were not read; a snapshot holds them as a block\n", folder)
+		}
 		if n := src.Skipped(); n > 0 {
-			fmt.Fprintf(os.Stderr, "homeostat: %d rows could not be read and were skipped\n", n)
+			fmt.Fprintf(w, "homeostat: %d rows or chunks could not be read and were skipped\n", n)
 		}
 		return src.Close()
+	}, nil
+}
+
+// openUpstream begins to read from the API of a Prometheus.
+func (f *replayFlags) openUpstream(ctx context.Context, cfg history.Config) (source, func(io.Writer) error, error) {
+	up, err := f.upstream("", time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := history.Prometheus(ctx, cfg, up)
+	if err != nil {
+		return nil, nil, err
+	}
+	return src, func(w io.Writer) error {
+		if _, n := src.Samples(); n > 0 {
+			fmt.Fprintf(w, "homeostat: %d histograms were not understood and were skipped\n", n)
+		}
+		return nil
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/spf13/cobra"
@@ -36,8 +37,7 @@ type serveFlags struct {
 	insecure, profile                     bool
 	shards                                int
 	record                                string
-	bootstrapURL                          string
-	bootstrapLast                         time.Duration
+	history                               upstreamFlags
 }
 
 func newServe() *cobra.Command {
@@ -60,8 +60,10 @@ func newServe() *cobra.Command {
 	fl.StringVar(&f.logLevel, "log.level", "info", "debug, info, warn or error")
 	fl.StringVar(&f.logFormat, "log.format", "logfmt", "logfmt or json")
 	fl.StringVar(&f.record, "record", "", "write the exact inputs to this new file, for replay; the store must be empty")
-	fl.StringVar(&f.bootstrapURL, "bootstrap.url", "", "Prometheus whose history warms the baselines of an empty store")
-	fl.DurationVar(&f.bootstrapLast, "bootstrap.last", 14*24*time.Hour, "how much history to learn from")
+	fl.StringVar(&f.history.url, "bootstrap.url", "", "Prometheus whose history warms the baselines of an empty store")
+	f.history.last = model.Duration(14 * 24 * time.Hour)
+	fl.Var(&f.history.last, "bootstrap.last", "how much history to learn from, such as 12h, 14d or 2w")
+	fl.StringVar(&f.history.tokenFile, "bootstrap.bearer-token-file", "", "file with a token to send to that Prometheus")
 	return cmd
 }
 
@@ -92,6 +94,7 @@ func (f *serveFlags) checkAddress(flag, address string, guarded bool) error {
 
 // parts is a server, composed.
 type parts struct {
+	screen  *screen // that the log is written to
 	log     *slog.Logger
 	store   *store.Store
 	inputs  *store.Recording // nil without --record
@@ -103,7 +106,8 @@ type parts struct {
 }
 
 func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
-	log, err := f.logger(w)
+	messages := newScreen(w)
+	log, err := f.logger(messages)
 	if err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := &parts{log: log, store: s}
+	p := &parts{screen: messages, log: log, store: s}
 	if err = f.startRecording(p); err == nil {
 		err = f.serve(ctx, cfg, p)
 	}
@@ -134,7 +138,7 @@ func (f *serveFlags) startRecording(p *parts) (err error) {
 	switch {
 	case f.record == "":
 		return nil
-	case f.bootstrapURL != "":
+	case f.history.url != "":
 		return fmt.Errorf("%w: --record does not go with --bootstrap.url: the history would be missing from the recording", errUsage)
 	case p.store.Last() > 0:
 		return fmt.Errorf("%w: --record wants an empty store, and %s has records", errUsage, f.storage)
@@ -274,23 +278,30 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 
 // bootstrap warms an empty store from a Prometheus' history.
 func (f *serveFlags) bootstrap(ctx context.Context, p *parts) error {
-	if f.bootstrapURL == "" {
+	if f.history.url == "" {
 		return nil
+	}
+	up, err := f.history.upstream("bootstrap.", time.Now())
+	if err != nil {
+		return err
 	}
 	if _, tick := p.engine.Open(); tick != 0 {
-		p.log.Info("The store is not empty: nothing is learnt from history", "url", f.bootstrapURL)
+		p.log.Info("The store is not empty: nothing is learnt from history", "url", up.Name())
 		return nil
 	}
-	src, err := history.Prometheus(ctx, history.Config{Naming: p.engine.Naming(), Sender: "bootstrap", Quiet: true, Grace: p.engine.Grace()},
-		history.Upstream{URL: f.bootstrapURL, End: time.Now(), Last: f.bootstrapLast})
+	src, err := history.Prometheus(ctx, history.Config{Naming: p.engine.Naming(), Sender: "bootstrap", Quiet: true, Grace: p.engine.Grace()}, up)
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	d := loop.NewDriver(loop.Config{}, p.engine, p.store)
 	defer d.Close()
 	started := time.Now()
-	if err := drive(ctx, d, src, func() error { return nil }); err != nil {
-		return fmt.Errorf("bootstrap from %s: %w", f.bootstrapURL, err)
+	counted := &counting{source: src}
+	line := startProgress(p.screen, "bootstrap", counted)
+	err = drive(ctx, d, counted, func() error { return nil })
+	line.stop()
+	if err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
 	}
 	if err := d.Sweep(); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
