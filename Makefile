@@ -71,6 +71,7 @@ e2e-faults:
 
 peers:
 	./benchmarks/peers/build.sh prometheus
+	./benchmarks/peers/build.sh promtool
 
 clean:
 	rm -rf bin out

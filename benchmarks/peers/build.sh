@@ -3,6 +3,7 @@
 # there, and prints the path of its binary.
 #
 #   benchmarks/peers/build.sh prometheus
+#   benchmarks/peers/build.sh promtool
 #
 # A peer is a module of its own (NAME/go.mod), so that its replace blocks never
 # touch homeostat's. HOMEOSTAT_PEERS changes the directory; the default is
@@ -14,20 +15,21 @@ peers=${HOMEOSTAT_PEERS:-${HOME:?}/.cache/homeostat/peers}
 
 name=${1:-}
 case "$name" in
-prometheus)
+prometheus | promtool) # promtool is of Prometheus' module
+	home=prometheus
 	module=github.com/prometheus/prometheus
-	package=$module/cmd/prometheus
+	package=$module/cmd/$name
 	tags=netgo,remove_all_sd
 	;;
 *)
-	echo "usage: build.sh NAME, where NAME is one of: prometheus" >&2
+	echo "usage: build.sh NAME, where NAME is one of: prometheus promtool" >&2
 	exit 2
 	;;
 esac
 
-cd "$here/$name"
+cd "$here/$home"
 version=$(go list -m -f '{{.Version}}' "$module")
-directory=$peers/$name-$version
+directory=$peers/$home-$version
 binary=$directory/$name
 
 if [[ ! -x $binary ]]; then

@@ -237,7 +237,12 @@ scrape_configs:
 	if version2 {
 		args = append(args, "--enable-feature=metadata-wal-records")
 	}
-	p := start(t, nil, binary, args...)
+	awaitPrometheus(t, start(t, nil, binary, args...), address)
+	return address
+}
+
+func awaitPrometheus(t *testing.T, p *process, address string) {
+	t.Helper()
 	eventually(t, 30*time.Second, "Prometheus is ready", func() error {
 		select {
 		case <-p.ended:
@@ -254,11 +259,13 @@ scrape_configs:
 		}
 		return nil
 	})
-	return address
 }
 
 // newestPrometheus is the Prometheus that benchmarks/peers builds.
-func newestPrometheus(t *testing.T) string {
+func newestPrometheus(t *testing.T) string { return peerOfPrometheus(t, "prometheus") }
+
+// peerOfPrometheus is a program of the newest Prometheus.
+func peerOfPrometheus(t *testing.T, name string) string {
 	t.Helper()
 	peers := os.Getenv("HOMEOSTAT_PEERS")
 	if peers == "" {
@@ -268,9 +275,9 @@ func newestPrometheus(t *testing.T) string {
 		}
 		peers = filepath.Join(home, ".cache", "homeostat", "peers")
 	}
-	found, err := filepath.Glob(filepath.Join(peers, "prometheus-v*", "prometheus"))
+	found, err := filepath.Glob(filepath.Join(peers, "prometheus-v*", name))
 	if err != nil || len(found) == 0 {
-		t.Fatalf("there is no Prometheus in %s: run make peers", peers)
+		t.Fatalf("there is no %s in %s: run make peers", name, peers)
 	}
 	return found[len(found)-1]
 }
