@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// scraper is a real Prometheus over the shop.
+type scraper struct {
+	url   string
+	dir   string
+	cmd   *exec.Cmd
+	ended chan error
+	log   bytes.Buffer
+}
+
+type target struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// startScraper starts Prometheus in a directory of its own and waits until it is
+// ready.
+func startScraper(ctx context.Context, binary string, every time.Duration, s *shop) (*scraper, error) {
+	dir, err := os.MkdirTemp("", "incidentlab-")
+	if err != nil {
+		return nil, err
+	}
+	p := &scraper{dir: dir, ended: make(chan error, 1)}
+	if err := p.start(ctx, binary, every, s); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *scraper) start(ctx context.Context, binary string, every time.Duration, s *shop) error {
+	config, err := scrapeConfig(every, s)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(p.dir, "prometheus.yml")
+	if err := os.WriteFile(file, config, 0o644); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address := l.Addr().String()
+	l.Close()
+	p.url = "http://" + address
+	p.cmd = exec.Command(binary, "--config.file", file, "--storage.tsdb.path", filepath.Join(p.dir, "data"),
+		"--web.listen-address", address, "--log.level", "warn")
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	return p.ready(ctx)
+}
+
+// scrapeConfig is a configuration as JSON, which YAML contains. The labels are
+// those that a scrape of pods would have.
+func scrapeConfig(every time.Duration, s *shop) ([]byte, error) {
+	var jobs []any
+	for i, service := range services {
+		var targets []target
+		for _, in := range s.instances[service] {
+			targets = append(targets, target{[]string{in.scrape.Addr().String()}, map[string]string{
+				"namespace": namespace, "deployment": service, "instance": fmt.Sprintf("10.0.%d.%d:8080", i, in.number+1),
+			}})
+		}
+		jobs = append(jobs, map[string]any{"job_name": service, "static_configs": targets})
+	}
+	interval := strconv.FormatInt(every.Milliseconds(), 10) + "ms"
+	return json.Marshal(map[string]any{
+		"global":         map[string]any{"scrape_interval": interval, "scrape_timeout": interval},
+		"scrape_configs": jobs,
+	})
+}
+
+func (p *scraper) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	beat := time.NewTicker(50 * time.Millisecond)
+	defer beat.Stop()
+	for {
+		if body, err := p.get(ctx, "/-/ready", nil); err == nil {
+			return body.Close()
+		}
+		select {
+		case err := <-p.ended:
+			p.ended <- err
+			return fmt.Errorf("prometheus ended before it was ready: %w\n%s", err, p.log.Bytes())
+		case <-ctx.Done():
+			return fmt.Errorf("prometheus is not ready: %w", ctx.Err())
+		case <-beat.C:
+		}
+	}
+}
+
+// stop ends Prometheus and removes what it wrote.
+func (p *scraper) stop() {
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		<-p.ended
+	}
+	os.RemoveAll(p.dir)
+}
+
+func (p *scraper) get(ctx context.Context, path string, values url.Values) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path+"?"+values.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s: %s", resp.Status, b)
+	}
+	return resp.Body, nil
+}
+
+// scraped is one series with its values at real times.
+type scraped struct {
+	labels map[string]string
+	at     []time.Time
+	value  []string // as Prometheus writes them
+}
+
+// kept selects what goes into a recording: what says something, once.
+const kept = `{__name__=~"http_requests_total|http_request_duration_seconds_(bucket|count)|container_.+|shop_.+|up"}`
+
+// samples reads every sample between two real times.
+func (p *scraper) samples(ctx context.Context, from, to time.Time) ([]scraped, error) {
+	window := int(to.Sub(from).Seconds()) + 1
+	body, err := p.get(ctx, "/api/v1/query", url.Values{
+		"query": {fmt.Sprintf("%s[%ds]", kept, window)}, "time": {fmt.Sprintf("%.3f", float64(to.UnixMilli())/1000)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string `json:"metric"`
+				Values [][2]any          `json:"values"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(body).Decode(&answer); err != nil {
+		return nil, err
+	}
+	var out []scraped
+	for _, r := range answer.Data.Result {
+		s := scraped{labels: r.Metric}
+		for _, v := range r.Values {
+			at, isTime := v[0].(float64)
+			value, isText := v[1].(string)
+			if !isTime || !isText {
+				return nil, fmt.Errorf("a sample is %v", v)
+			}
+			if t := time.UnixMilli(int64(at*1000 + 0.5)); !t.Before(from) {
+				s.at, s.value = append(s.at, t), append(s.value, value)
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/homeostat/homeostat/benchmarks/scorecard"
+)
+
+// The kinds of nuisance: what happens on any day and needs nobody.
+const (
+	batchJob       scorecard.Kind = "batch"     // a nightly job reads the catalog
+	restart        scorecard.Kind = "restart"   // one instance starts anew
+	noisyNeighbour scorecard.Kind = "neighbour" // one instance is a little slower for a while
+)
+
+// The services of the shop, front first.
+const (
+	front   = "front"
+	catalog = "catalog"
+	cart    = "cart"
+	payment = "payment"
+)
+
+// instances says how many of each service run.
+var instances = map[string]int{front: 2, catalog: 2, cart: 2, payment: 3}
+
+// services are the names, in the order in which they are started and listed.
+var services = []string{payment, cart, catalog, front}
+
+// event is one thing that is done to the shop. Times are offsets from the start
+// of the recording, in the recording's own time.
+type event struct {
+	kind     scorecard.Kind
+	service  string
+	instance int // -1 is all of them
+	from, to time.Duration
+	size     float64 // what it means is said in words
+	harmless bool
+}
+
+// words say what is done.
+func (e event) words() string {
+	who := e.service
+	if e.instance >= 0 {
+		who = fmt.Sprintf("instance %d of %s", e.instance, e.service)
+	}
+	switch e.kind {
+	case scorecard.Latency:
+		return fmt.Sprintf("%s takes %.1f times as long", who, e.size)
+	case scorecard.Surge:
+		return fmt.Sprintf("%.1f times the customers", e.size)
+	case scorecard.Drop:
+		return fmt.Sprintf("%.0f %% of the customers come", 100*e.size)
+	case scorecard.Leak:
+		return fmt.Sprintf("%s keeps %.1f MiB more an hour", who, e.size)
+	case scorecard.Errors:
+		return fmt.Sprintf("%s fails %.0f %% of its requests", who, 100*e.size)
+	case scorecard.Deploy:
+		return fmt.Sprintf("a new version of %s takes %.1f times as long and fails 6 %%", who, e.size)
+	case scorecard.Silence:
+		return fmt.Sprintf("%s answers no scrape", who)
+	case scorecard.Saturation:
+		return fmt.Sprintf("%s has %.0f workers left in each pool", who, e.size)
+	case scorecard.Instance:
+		return fmt.Sprintf("%s takes %.1f times as long and fails 15 %%", who, e.size)
+	case batchJob:
+		return fmt.Sprintf("a job adds %.0f %% of traffic to %s", 100*e.size, who)
+	case restart:
+		return fmt.Sprintf("%s starts anew", who)
+	case noisyNeighbour:
+		return fmt.Sprintf("%s is %.0f %% slower", who, 100*(e.size-1))
+	}
+	return string(e.kind)
+}
+
+// scenario says what a recording is of.
+type scenario struct {
+	about  string
+	faults []scorecard.Kind
+	hours  int // of the recording
+}
+
+// learning is how long nothing happens: a day, so that its shape is learnt.
+const learning = 24 * time.Hour
+
+// scenarios are the recordings that can be made.
+var scenarios = map[string]scenario{
+	"latency":    {about: "one dependency answers slowly", faults: []scorecard.Kind{scorecard.Latency}, hours: 34},
+	"surge":      {about: "far more customers than the hour has", faults: []scorecard.Kind{scorecard.Surge}, hours: 34},
+	"drop":       {about: "far fewer of them", faults: []scorecard.Kind{scorecard.Drop}, hours: 34},
+	"leak":       {about: "memory grows and is not given back", faults: []scorecard.Kind{scorecard.Leak}, hours: 36},
+	"errors":     {about: "requests fail", faults: []scorecard.Kind{scorecard.Errors}, hours: 34},
+	"deploy":     {about: "a new version is worse", faults: []scorecard.Kind{scorecard.Deploy}, hours: 34},
+	"silence":    {about: "a service is gone from the scrapes", faults: []scorecard.Kind{scorecard.Silence}, hours: 34},
+	"saturation": {about: "a pool is full and requests wait", faults: []scorecard.Kind{scorecard.Saturation}, hours: 34},
+	"instance":   {about: "one instance of several is bad", faults: []scorecard.Kind{scorecard.Instance}, hours: 34},
+	"quiet":      {about: "nuisances only", hours: 36},
+	"mixed": {
+		about:  "several faults in one day",
+		faults: []scorecard.Kind{scorecard.Errors, scorecard.Latency, scorecard.Drop, scorecard.Instance}, hours: 40,
+	},
+}
+
+func scenarioNames() []string { return slices.Sorted(maps.Keys(scenarios)) }
+
+// schedule says what happens in a recording: a pure function of the scenario and
+// the seed. Faults come after the learning stretch, at least two hours apart;
+// nuisances in the stretches between.
+func schedule(name string, seed uint64) ([]event, time.Duration, error) {
+	s, ok := scenarios[name]
+	if !ok {
+		return nil, 0, fmt.Errorf("scenario %q: want one of %v", name, scenarioNames())
+	}
+	r := rand.New(rand.NewPCG(seed, 0x1ab))
+	length := time.Duration(s.hours) * time.Hour
+	between := func(from, to time.Duration) time.Duration {
+		return (from + time.Duration(r.Int64N(int64(to-from)))).Round(time.Minute)
+	}
+	var events []event
+	slot := (length - learning - time.Hour) / time.Duration(max(1, len(s.faults)))
+	for i, kind := range s.faults {
+		begin := learning + time.Hour + time.Duration(i)*slot
+		f := fault(kind, r)
+		long := between(35*time.Minute, 75*time.Minute)
+		if kind == scorecard.Leak {
+			long = between(6*time.Hour, 8*time.Hour)
+		}
+		long = min(long, slot-2*time.Hour)
+		f.from = between(begin+time.Hour, begin+slot-long-30*time.Minute)
+		f.to = f.from + long
+		events = append(events, f)
+	}
+	for _, n := range nuisances(r) {
+		// A nuisance keeps clear of the faults, so that the truth is clear.
+		for range 1000 {
+			n.from = between(learning+30*time.Minute, length-time.Hour)
+			long := 30 * time.Minute
+			if n.kind == restart {
+				long = 2 * time.Minute
+			}
+			n.to = n.from + long
+			if !slices.ContainsFunc(events, func(e event) bool {
+				return n.from < e.to+45*time.Minute && e.from < n.to+30*time.Minute
+			}) {
+				events = append(events, n)
+				break
+			}
+		}
+	}
+	slices.SortFunc(events, func(a, b event) int { return int(a.from - b.from) })
+	return events, length, nil
+}
+
+// fault is what a kind of fault does, without its time.
+func fault(kind scorecard.Kind, r *rand.Rand) event {
+	uniform := func(from, to float64) float64 { return from + (to-from)*r.Float64() }
+	behind := []string{payment, cart, catalog}[r.IntN(3)]
+	e := event{kind: kind, service: behind, instance: -1}
+	switch kind {
+	case scorecard.Latency:
+		e.size = uniform(3, 8)
+	case scorecard.Surge:
+		e.service, e.size = front, uniform(2, 3)
+	case scorecard.Drop:
+		e.service, e.size = front, uniform(0.1, 0.45)
+	case scorecard.Leak:
+		e.instance, e.size = r.IntN(instances[behind]), uniform(2, 5)
+	case scorecard.Errors:
+		e.size = uniform(0.06, 0.3)
+	case scorecard.Deploy:
+		e.size = uniform(1.6, 2.5)
+	case scorecard.Saturation:
+		e.size = 2
+	case scorecard.Instance:
+		e.service, e.instance = payment, r.IntN(instances[payment])
+		e.size = uniform(2.5, 5)
+	}
+	return e
+}
+
+func nuisances(r *rand.Rand) []event {
+	pick := func() string { return []string{payment, cart, catalog}[r.IntN(3)] }
+	one := pick()
+	other := pick()
+	return []event{
+		{kind: batchJob, service: catalog, instance: -1, size: 0.15, harmless: true},
+		{kind: restart, service: one, instance: r.IntN(instances[one]), harmless: true},
+		{kind: noisyNeighbour, service: other, instance: r.IntN(instances[other]), size: 1.15, harmless: true},
+	}
+}
+
+// truthOf writes down what a schedule does.
+func truthOf(name string, events []event, start time.Time, length time.Duration, compression, scrape float64, seed uint64, command string) scorecard.Truth {
+	t := scorecard.Truth{
+		Name: name, Command: command, Seed: seed, Compression: compression, ScrapeSeconds: scrape,
+		Start: start, ScoredFrom: start.Add(learning), End: start.Add(length),
+		Faults: []scorecard.Fault{}, Nuisances: []scorecard.Fault{},
+	}
+	for _, e := range events {
+		f := scorecard.Fault{
+			Kind: e.kind, Start: start.Add(e.from), End: start.Add(e.to), Workload: workloadOf(e.service), Words: e.words(),
+		}
+		if e.harmless {
+			t.Nuisances = append(t.Nuisances, f)
+		} else {
+			t.Faults = append(t.Faults, f)
+		}
+	}
+	return t
+}
+
+// workloadOf is the workload that homeostat makes of a service's labels.
+func workloadOf(service string) string {
+	return fmt.Sprintf("namespace=%q,deployment=%q", namespace, service)
+}
+
+const namespace = "shop"
