@@ -43,7 +43,7 @@ func newReplay() *cobra.Command {
 
   a CSV file: timestamp,value or one column a series
   OpenMetrics text with timestamps, as promtool tsdb dump-openmetrics writes it
-  either of them compressed with gzip
+  either of them compressed with gzip or zstd
   a block of a Prometheus' database, or its data directory or a snapshot with
     several; what a data directory holds in its write-ahead log only, the last
     two hours or three, is not read

@@ -21,7 +21,7 @@
 //
 //	<column>{job="replay", service="<file>"}
 //
-// where <file> is the file's name without .csv and .gz, or with its folders when
+// where <file> is the file's name without .csv, .gz and .zst, or with its folders when
 // two files share it, and <column> is the column's name made a metric name; a
 // column called value carries the file's name instead and is a gauge, others are
 // what their names say. The series of OpenMetrics and of Prometheus keep their

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/homeostat/homeostat/engine"
 )
 
@@ -41,6 +43,15 @@ func putGzip(t testing.TB, folder, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func putZstd(t testing.TB, folder, name, text string) string {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return put(t, folder, name, string(z.EncodeAll([]byte(text), nil)))
 }
 
 type events interface {

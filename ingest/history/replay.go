@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/homeostat/homeostat/engine"
 )
 
@@ -30,6 +32,7 @@ type file struct {
 	path    string
 	name    string // the series' service
 	closer  io.Closer
+	release func() // what unpacks it; nil when nothing is to be released
 	size    int64
 	read    atomic.Int64 // of the bytes on disk
 	sorts   bool         // it is read to its end before its first row
@@ -41,8 +44,8 @@ type file struct {
 }
 
 // Open opens the files of a replay. A file whose first line says so, with a
-// comment or a sample, is OpenMetrics; the others are CSV; gzip is unpacked on
-// the way. A folder is a block of a Prometheus' database, or holds such blocks.
+// comment or a sample, is OpenMetrics; the others are CSV; gzip and zstd are
+// unpacked on the way. A folder is a block of a Prometheus' database, or holds such blocks.
 // Close closes them.
 func Open(cfg Config, paths ...string) (*Replay, error) {
 	if err := cfg.Validate(); err != nil {
@@ -84,10 +87,11 @@ func (r *Replay) open(cfg Config, path, name string) (*file, error) {
 		return f, r.openFolder(cfg, f, room)
 	}
 	f.size = info.Size()
-	b, err := unpack(&counted{disk, &f.read})
+	b, release, err := unpack(&counted{disk, &f.read})
 	if err != nil {
 		return nil, fmt.Errorf("replay %s: %w", path, err)
 	}
+	f.release = release
 	if looksLikeMetrics(b) {
 		f.rows, f.sorts = newMetrics(cfg, f, b, room), true
 		return f, nil
@@ -114,17 +118,30 @@ func (r *Replay) openFolder(cfg Config, f *file, room *seriesRoom) error {
 	return err
 }
 
-// unpack reads gzip as what is in it.
-func unpack(r io.Reader) (*bufio.Reader, error) {
+// maxWindow bounds what unpacking zstd keeps in memory: a file that says it
+// needs more is refused.
+const maxWindow = 128 << 20
+
+// unpack reads gzip and zstd as what is in them. What it returns beside the
+// reader is released once that was read, and may be nil.
+func unpack(r io.Reader) (*bufio.Reader, func(), error) {
 	b := bufio.NewReaderSize(r, 64<<10)
-	if head, _ := b.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
+	head, _ := b.Peek(4)
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(b)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return bufio.NewReaderSize(z, 64<<10), nil
+		return bufio.NewReaderSize(z, 64<<10), nil, nil
+	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, nil, err
+		}
+		return bufio.NewReaderSize(z, 64<<10), z.Close, nil
 	}
-	return b, nil
+	return b, nil, nil
 }
 
 // counted counts the bytes that pass.
@@ -161,7 +178,7 @@ func looksLikeMetrics(b *bufio.Reader) bool {
 // names makes one name a file: its own, or its whole path when others share it.
 func names(paths []string) []string {
 	base := func(path string) string {
-		path = strings.TrimSuffix(path, ".gz")
+		path = strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst")
 		for _, ext := range []string{".csv", ".tsv", ".txt", ".om", ".openmetrics", ".prom"} {
 			path = strings.TrimSuffix(path, ext)
 		}
@@ -214,6 +231,9 @@ func (r *Replay) Heads() []string { return r.heads }
 func (r *Replay) Close() error {
 	var all []error
 	for _, f := range r.files {
+		if f.release != nil {
+			f.release()
+		}
 		all = append(all, f.closer.Close())
 	}
 	return errors.Join(all...)

@@ -190,3 +190,26 @@ func TestAWrongTimeCostsABoundedNumberOfTicks(t *testing.T) {
 		t.Error("there is no tick at the second of the last sample")
 	}
 }
+
+// A file replays alike however it is compressed; what asks for more memory than
+// unpacking may take is an error that names it.
+func TestCompressedFilesReplayAsTheTextDoes(t *testing.T) {
+	folder := t.TempDir()
+	const text = "timestamp,value\n1000,1\n1060,4\n"
+	want, _, err := replay(t, Config{}, put(t, folder, "cpu.csv", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{putGzip(t, folder, "cpu.csv.gz", text), putZstd(t, folder, "cpu.csv.zst", text)} {
+		if got, _, err := replay(t, Config{}, path); err != nil || got != want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", path, err, got, want)
+		}
+	}
+	// The frame header of a window of 2 GiB, and of a file cut short.
+	for name, b := range map[string]string{"large.zst": "\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00", "cut.zst": "\x28\xb5\x2f\xfd\x00"} {
+		path := put(t, folder, name, b)
+		if _, _, err := replay(t, Config{}, path); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
