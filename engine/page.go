@@ -391,12 +391,8 @@ func (p *partition) place(i uint32, l *loadedSlot, silentAfter int64) {
 	sl := &p.slots[i]
 	*sl = l.slot
 	sl.target = p.targetFor(sl.series)
-	t := &p.targets[sl.target]
-	switch {
-	case sl.flags&flagLive != 0:
-		t.live++
-	case sl.flags&flagStale != 0:
-		t.stale++
+	if sl.flags&flagLive != 0 {
+		p.count(i, 1)
 	}
 	p.index[sl.series.ID] = i
 	seen := p.sender(sl.sender, "")

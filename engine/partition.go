@@ -87,9 +87,8 @@ type partition struct {
 
 // target is one copy of a workload: what was scraped.
 type target struct {
-	key   targetKey
-	live  int // series of it that are sending
-	stale int // of those that are not, how many said so by a stale marker
+	key  targetKey
+	live int // series of it that are listened for and send
 }
 
 type targetKey struct {
@@ -250,6 +249,7 @@ func (p *partition) adopt(i uint32, s *Series) {
 	if was == sl.role {
 		return
 	}
+	p.relisten(i, was)
 	sl.flags &^= flagValue
 	if sl.measure != 0 {
 		m := &p.measures[sl.measure-1]

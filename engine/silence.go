@@ -41,14 +41,12 @@ func (s *Shard) wake(p *partition, i uint32, at int64, v float64, c *cause) {
 		return
 	}
 	if sl.flags&flagLive == 0 {
-		t := &p.targets[sl.target]
-		t.live++
 		if sl.flags&flagStale != 0 {
-			t.stale--
 			sl.flags &^= flagValue // a series that ended and begins again has no value to take a rate from
 		}
 		sl.flags |= flagLive
 		sl.flags &^= flagStale
+		p.count(i, 1)
 		p.watch(i, at, s.engine.silentAfter)
 	}
 	if sl.flags&flagSilent != 0 {
@@ -65,16 +63,41 @@ func (p *partition) end(i uint32, at int64, v float64) {
 	if sl.flags&flagLive != 0 {
 		sl.flags &^= flagLive
 		sl.flags |= flagStale
-		t := &p.targets[sl.target]
-		t.live--
-		t.stale++
+		p.count(i, -1)
+	}
+}
+
+// heard says whether the silence of a series with this role is listened for. A
+// bucket or a sum falls silent with the count beside it, and what is derived
+// with what it is derived from: they say nothing of their own.
+func (r role) heard() bool { return r == roleGauge || r == roleCounter || r == roleNative }
+
+// count adds a series to those of its target that send, or takes it away. Only
+// those are counted that are listened for: of the others nobody would notice
+// that they stopped, and their target would seem to live for ever.
+func (p *partition) count(i uint32, by int) {
+	if sl := &p.slots[i]; sl.role.heard() {
+		p.targets[sl.target].live += by
+	}
+}
+
+// relisten brings the count of those that send into line with a role that
+// changed while the series sends.
+func (p *partition) relisten(i uint32, was role) {
+	sl := &p.slots[i]
+	if sl.flags&flagLive == 0 || was.heard() == sl.role.heard() {
+		return
+	}
+	// Without its flag the next value wakes it, as one that was never heard.
+	sl.flags &^= flagLive
+	if was.heard() {
+		p.targets[sl.target].live--
 	}
 }
 
 // watch puts a received series into the wheel.
 func (p *partition) watch(i uint32, at, after int64) {
-	switch p.slots[i].role {
-	case roleGauge, roleCounter, roleNative:
+	if p.slots[i].role.heard() {
 		p.stand(i, (at+p.patience(i, after)+minuteMillis-1)/minuteMillis)
 	}
 }
@@ -166,7 +189,7 @@ func (s *Shard) hear(p *partition, i uint32, now, deaf int64, c *cause) {
 	}
 	if sl.flags&flagLive != 0 {
 		sl.flags &^= flagLive
-		p.targets[sl.target].live--
+		p.count(i, -1)
 	}
 	p.touch(i)
 	s.closeUnheard(p, i, now, c)

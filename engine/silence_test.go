@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/value"
+)
+
+// unheard is what was said of series, targets and senders that stopped.
+func (r *rig) unheard() []string {
+	var said []string
+	for _, rec := range r.records {
+		if a, ok := rec.(*Anomaly); ok && (a.Kind == KindSilence || a.Kind == KindDataFault) {
+			said = append(said, fmt.Sprintf("%v %v %v", a.Revision, a.Kind, a.Series.Labels))
+		}
+	}
+	return said
+}
+
+// A target that stops, or that a rollout replaces, has histograms and error
+// ratios like any other. What is derived of it, and the buckets, which nobody
+// listens for, do not keep it alive.
+func TestATargetOfAllKindsOfSeriesIsOneDataFault(t *testing.T) {
+	r := newRig(t, Config{}, 2)
+	s := newShop(9)
+	for n := range 600 {
+		at := shopStart + int64(n)*15_000
+		all := s.scrape(at, "api", "a:80", 1, 0.01)
+		if n < 400 || n >= 500 {
+			all = append(all, s.scrape(at, "api", "b:80", 1, 0.01)...)
+		}
+		r.deliver(all, nil)
+		r.tick(at + 1000)
+	}
+	said := r.unheard()
+	want := []string{
+		`OPENED data_fault {__name__="homeostat_target", target="b:80", workload="job=\"api\""}`,
+		`CLOSED data_fault {__name__="homeostat_target", target="b:80", workload="job=\"api\""}`,
+	}
+	if fmt.Sprint(said) != fmt.Sprint(want) {
+		t.Errorf("said\n%q\nwant\n%q", said, want)
+	}
+}
+
+// Pods that a rollout ends say so by stale markers, histograms and all.
+func TestARolloutOfPodsWithHistogramsIsToldOfNobody(t *testing.T) {
+	r := newRig(t, Config{}, 2)
+	s := newShop(10)
+	for n := range 600 {
+		at := shopStart + int64(n)*15_000
+		old, young := "old:80", "new:80"
+		var all []Sample
+		if n < 400 {
+			all = append(all, s.scrape(at, "api", old, 1, 0.01)...)
+		}
+		if n == 400 {
+			for _, x := range s.scrape(at, "api", old, 1, 0.01) {
+				x.Value = math.Float64frombits(value.StaleNaN)
+				all = append(all, x)
+			}
+		}
+		if n >= 395 {
+			all = append(all, s.scrape(at, "api", young, 1, 0.01)...)
+		}
+		r.deliver(all, nil)
+		r.tick(at + 1000)
+	}
+	for _, said := range r.unheard() {
+		t.Error(said)
+	}
+}
+
+// A series that is declared to be of another kind while it sends is counted as
+// what it is now, whatever it was.
+func TestAChangeOfTypeKeepsTheCountOfALiveTarget(t *testing.T) {
+	r := newRig(t, Config{}, 1)
+	s := newShop(11)
+	one := s.sample(shopStart, 1, "__name__", "work_sum", "job", "api", "instance", "a")
+	other := s.sample(shopStart, 1, "__name__", "depth", "job", "api", "instance", "a")
+	live := func() int {
+		p := r.engine.partition(one.Partition)
+		return p.live(one.Series.Workload, "a", false)
+	}
+	n := int64(0)
+	send := func(typ Type, want int) {
+		t.Helper()
+		n++
+		x, y := one, other
+		c := *one.Series
+		c.Type = typ
+		x.Series, x.At, x.Value, y.At = &c, shopStart+n*15_000, float64(n), shopStart+n*15_000
+		r.step(&Batch{Sender: "p", Samples: []Sample{x, y}})
+		if got := live(); got != want {
+			t.Errorf("after type %d: %d series of the target count as live, want %d", typ, got, want)
+		}
+	}
+	send(TypeUnknown, 1) // a sum is not listened for
+	send(TypeGauge, 2)
+	send(TypeUnknown, 2) // silence takes nothing back
+	send(TypeSummary, 1)
+	send(TypeGauge, 2)
+}
