@@ -45,6 +45,7 @@ const (
 	flagMoved                         // its threshold was moved: see partition.moved
 	flagNewborn                       // measured, and not yet a member of its family
 	flagWheel                         // it stands in the wheel
+	flagQuiet                         // the last value came from history: its silence is no news
 )
 
 // measure is the state of what is scored of one slot. Its blocks live in slabs

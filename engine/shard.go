@@ -125,6 +125,11 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	}
 	p.touch(i)
 	sl.sender = c.sender
+	if c.quiet {
+		sl.flags |= flagQuiet
+	} else {
+		sl.flags &^= flagQuiet
+	}
 	if seen := p.sender(c.sender, c.senderName); at > seen.at {
 		seen.at = at
 	}

@@ -192,6 +192,9 @@ func (s *Shard) hear(p *partition, i uint32, now, deaf int64, c *cause) {
 		p.count(i, -1)
 	}
 	p.touch(i)
+	if sl.flags&flagQuiet != 0 {
+		return // it was gone before homeostat came
+	}
 	s.closeUnheard(p, i, now, c)
 	c.fx.hushes = append(c.fx.hushes, hush{
 		Partition: p.number, Slot: i, Series: sl.series.ID, LastAt: sl.lastAt, JudgeAt: floorEpoch(now) + silenceJudged,
