@@ -217,7 +217,7 @@ func (inc *incident) text() string {
 // still lasts, or of which nothing is heard, is unknown, which teaches nothing.
 func (e *Engine) judge(inc *incident, epoch int64, fx *Effects) {
 	inc.Judged = true
-	o := Outcome{Incident: inc.ID, Action: inc.Action, Verdict: VerdictUnknown, By: "measured", Epoch: epoch, At: epoch + EpochMillis}
+	o := Outcome{Incident: inc.ID, Action: inc.Action, Verdict: VerdictUnknown, By: ByMeasurement, Epoch: epoch, At: epoch + EpochMillis}
 	switch {
 	case inc.Name.DataFault:
 		o.Why = "a data fault says nothing of the workload"

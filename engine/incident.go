@@ -158,7 +158,11 @@ var verdictNames = [...]string{"", "helped", "no_effect", "worse", "self_healed"
 // String is the verdict's name in output.
 func (v Verdict) String() string { return verdictNames[v] }
 
-// Outcome is what was learnt of an incident and its action. By is "measured"
+// ByMeasurement is who says an outcome that was measured. No person may be
+// called so.
+const ByMeasurement = "measured"
+
+// Outcome is what was learnt of an incident and its action. By is ByMeasurement
 // or the person who said so; a person beats a measurement.
 type Outcome struct {
 	Incident IncidentID

@@ -285,7 +285,7 @@ func (e *Engine) redoDecision(d Decision) {
 }
 
 func (e *Engine) redoOutcome(o Outcome) {
-	if o.By == "measured" {
+	if o.By == ByMeasurement {
 		for _, inc := range e.settle.groups {
 			if inc.ID == o.Incident {
 				inc.Judged = true

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"sync"
 
 	"github.com/homeostat/homeostat/engine"
@@ -30,9 +31,9 @@ type Board struct {
 	labels    map[string]engine.Label // by request
 	undone    map[string]engine.Undo  // by the label's request
 	moves     map[engine.SeriesID]engine.ThresholdMove
+	ring      ring
 	last      uint64
-	mark      int64 // tick in force, ms
-	news      chan struct{}
+	news      chan struct{} // closed, and made anew, when records come
 	counts    Counts
 }
 
@@ -76,8 +77,9 @@ func (b *Board) Load(log Log) error {
 func (b *Board) Deliver(first uint64, records []engine.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, r := range records {
+	for i, r := range records {
 		b.take(r)
+		b.ring.push(first+uint64(i), r)
 	}
 	b.last = first + uint64(len(records)) - 1
 	close(b.news)
@@ -85,16 +87,39 @@ func (b *Board) Deliver(first uint64, records []engine.Record) {
 }
 
 // state is the newest sequence, and a channel that closes when there is a newer.
-func (b *Board) state() (last uint64, mark int64, news <-chan struct{}) {
+func (b *Board) state() (last uint64, news <-chan struct{}) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.last, b.mark, b.news
+	return b.last, b.news
+}
+
+// after appends up to most of the records after a sequence to to; ok is false
+// when the board no longer has them.
+func (b *Board) after(seq uint64, to []*told, most int) (_ []*told, ok bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.ring.after(seq, to, most)
+}
+
+// await waits until something is so, or ctx ends. is is asked with the lock held.
+func (b *Board) await(ctx context.Context, is func() bool) error {
+	for {
+		b.mu.RLock()
+		done, news := is(), b.news
+		b.mu.RUnlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (b *Board) take(r engine.Record) {
 	switch r := r.(type) {
-	case engine.Tick:
-		b.mark = r.Now
 	case *engine.Anomaly:
 		b.takeAnomaly(r)
 	case *engine.Incident:
@@ -103,7 +128,7 @@ func (b *Board) take(r engine.Record) {
 		b.counts.Decisions[r.Verb.String()]++
 	case engine.Outcome:
 		by := "person"
-		if r.By == "measured" {
+		if r.By == engine.ByMeasurement {
 			by = r.By
 		}
 		b.counts.Outcomes[[2]string{r.Verdict.String(), by}]++
@@ -166,3 +191,21 @@ func (b *Board) takeIncident(i *engine.Incident) {
 }
 
 func (s *story) latest() *engine.Anomaly { return s.revisions[len(s.revisions)-1] }
+
+// known is the latest revision of an anomaly and of an incident; nil for one
+// that is not remembered.
+func (b *Board) known(anomaly engine.AnomalyID, incident engine.IncidentID) (*engine.Anomaly, *engine.Incident) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if s := b.stories[anomaly]; s != nil {
+		return s.latest(), b.incidents[incident]
+	}
+	return nil, b.incidents[incident]
+}
+
+// labelled is the anomaly that a label named, 0 when the label is not known.
+func (b *Board) labelled(request string) engine.AnomalyID {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.labels[request].Anomaly
+}

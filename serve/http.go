@@ -69,12 +69,13 @@ var (
 	descMoves       = prometheus.NewDesc("homeostat_threshold_updates_total", "Thresholds moved.", nil, nil)
 	descOpen        = prometheus.NewDesc("homeostat_incidents_open", "Incidents that are open.", nil, nil)
 	descSubscribers = prometheus.NewDesc("homeostat_subscribers", "Streams being served.", nil, nil)
+	descStuck       = prometheus.NewDesc("homeostat_subscribers_stuck_total", "Streams ended because the subscriber took nothing for too long.", nil, nil)
 	descGaps        = prometheus.NewDesc("homeostat_subscriber_gaps_total", "Entries that subscribers missed, because the log no longer held them.", nil, nil)
 )
 
 // Describe lists the metrics.
 func (f Figures) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descAnomalies, descOutcomes, descDecisions, descMoves, descOpen, descSubscribers, descGaps} {
+	for _, d := range []*prometheus.Desc{descAnomalies, descOutcomes, descDecisions, descMoves, descOpen, descSubscribers, descStuck, descGaps} {
 		ch <- d
 	}
 }
@@ -98,6 +99,7 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(descMoves, c.Moves)
 	counter(descGaps, f.Service.gaps.Load())
+	counter(descStuck, f.Service.stuck.Load())
 	ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(c.Open))
 	ch <- prometheus.MustNewConstMetric(descSubscribers, prometheus.GaugeValue, float64(f.Service.subscribers.Load()))
 }

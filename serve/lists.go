@@ -54,26 +54,39 @@ func compile(f *homeostatv1.Filter, b *Board) (*chooser, error) {
 // wants says whether a record is selected. What cannot be judged is.
 func (c *chooser) wants(r engine.Record) bool {
 	kind := homeostatv1.EventKind_EVENT_KIND_ANOMALY
-	judged := true
+	judged := func() bool { return true }
 	switch r := r.(type) {
 	case *engine.Anomaly:
-		judged = c.anomaly(r)
+		judged = func() bool { return c.anomaly(r) }
 	case *engine.Incident:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_INCIDENT, c.incident(r)
+		kind, judged = homeostatv1.EventKind_EVENT_KIND_INCIDENT, func() bool { return c.incident(r) }
 	case engine.Decision:
-		kind = homeostatv1.EventKind_EVENT_KIND_DECISION
+		kind, judged = homeostatv1.EventKind_EVENT_KIND_DECISION, func() bool { return c.about(0, r.Incident) }
 	case engine.Performed:
 		kind = homeostatv1.EventKind_EVENT_KIND_PERFORMED
 	case engine.Outcome:
-		kind = homeostatv1.EventKind_EVENT_KIND_OUTCOME
+		kind, judged = homeostatv1.EventKind_EVENT_KIND_OUTCOME, func() bool { return c.about(r.Anomaly, r.Incident) }
 	case engine.ThresholdMove:
 		kind = homeostatv1.EventKind_EVENT_KIND_THRESHOLD_MOVE
 	case engine.Label:
-		kind = homeostatv1.EventKind_EVENT_KIND_LABEL
+		kind, judged = homeostatv1.EventKind_EVENT_KIND_LABEL, func() bool { return c.about(r.Anomaly, 0) }
 	case engine.Undo:
-		kind = homeostatv1.EventKind_EVENT_KIND_UNDO
+		kind, judged = homeostatv1.EventKind_EVENT_KIND_UNDO, func() bool { return c.about(c.board.labelled(r.Label), 0) }
 	}
-	return judged && (len(c.events) == 0 || slices.Contains(c.events, kind))
+	return (len(c.events) == 0 || slices.Contains(c.events, kind)) && judged()
+}
+
+// about judges an event by the anomaly that it speaks of, or else by the
+// incident. One that is not known is selected.
+func (c *chooser) about(anomaly engine.AnomalyID, incident engine.IncidentID) bool {
+	a, i := c.board.known(anomaly, incident)
+	switch {
+	case a != nil:
+		return c.anomaly(a)
+	case i != nil:
+		return c.incident(i)
+	}
+	return true
 }
 
 func (c *chooser) anomaly(a *engine.Anomaly) bool {

@@ -186,7 +186,9 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	if err != nil {
 		return err
 	}
-	p.service = serving.NewService(serving.Config{Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers}, p.board, p.store, p.loop)
+	p.service = serving.NewService(serving.Config{
+		Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers, Watermark: p.loop.Told,
+	}, p.board, p.store, p.loop)
 	registry := newRegistry(&figures{loop: p.loop, write: write})
 	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service})
 	p.pages = &serving.Pages{Write: write, Registry: registry, Profile: f.profile}
@@ -271,6 +273,7 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 		defer cancel()
 		err := pages.Shutdown(end)
 		rpcs.Stop() // streams never end by themselves; subscribers resume
+		p.service.Wait()
 		endLoop()
 		return err
 	})

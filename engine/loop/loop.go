@@ -20,6 +20,7 @@ type Loop struct {
 	sweep   *sweep
 	actions *performers
 	started atomic.Bool
+	told    atomic.Int64 // see Told
 
 	taken  []*entry // of the round at hand
 	asked  []*entry
@@ -100,6 +101,11 @@ func (l *Loop) Stats() Stats {
 	s.ActionsWaiting = int(l.actions.outstanding.Load())
 	return s
 }
+
+// Told is the start of the open epoch, in milliseconds, as of the last round
+// whose records were delivered: the sinks have every record of the epochs before
+// it. It is 0 before the first tick of this life.
+func (l *Loop) Told() int64 { return l.told.Load() }
 
 // wait queues an entry and returns its answer.
 func (l *Loop) wait(ctx context.Context, en *entry) (engine.Receipt, error) {
@@ -195,6 +201,8 @@ func (l *Loop) roundtrip() (worked bool, err error) {
 			return false, err
 		}
 		l.round.deliver()
+		epoch, _ := l.engine.Open()
+		l.told.Store(epoch)
 		for _, a := range l.round.actions {
 			l.actions.perform(a)
 		}
