@@ -54,6 +54,53 @@ func senderHash(name string) uint32 {
 	return h.Sum32()
 }
 
+// The names of senders come from outside, so that their number is bounded: with
+// maxSenders known, new ones count as one. Who sent nothing for senderLife is
+// forgotten.
+const (
+	maxSenders   = 1000
+	senderLife   = 7 * dayMillis
+	otherSenders = "(other senders)"
+)
+
+// senderOf is under which hash and name a sender counts.
+func (e *Engine) senderOf(name string) (uint32, string) {
+	h := senderHash(name)
+	if _, known := e.settle.senders[h]; known || len(e.settle.senders) < maxSenders {
+		return h, name
+	}
+	return senderHash(otherSenders), otherSenders
+}
+
+// forgetSenders lets go of those that sent nothing for long. What they sent fell
+// silent long ago, and their fault, where one is open, keeps their name.
+func (e *Engine) forgetSenders(open int64) {
+	// Of each that is known here or in a partition: after a restart a page may
+	// name one that was forgotten.
+	newest := map[uint32]int64{}
+	for h := range e.settle.senders {
+		newest[h] = 0
+	}
+	for _, s := range e.shards {
+		for _, p := range s.active {
+			for h, seen := range p.senders {
+				newest[h] = max(newest[h], seen.at)
+			}
+		}
+	}
+	for h, at := range newest {
+		if at > open-senderLife {
+			continue
+		}
+		delete(e.settle.senders, h)
+		for _, s := range e.shards {
+			for _, p := range s.active {
+				delete(p.senders, h)
+			}
+		}
+	}
+}
+
 // noteSenders collects the names of the senders that the partitions have seen.
 func (e *Engine) noteSenders() {
 	for _, s := range e.shards {

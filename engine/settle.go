@@ -92,12 +92,15 @@ func (e *Engine) Merge(parts []*Effects, fx *Effects) {
 // ticks come to the same.
 func (e *Engine) Settle(t Tick, fx *Effects) {
 	st := &e.settle
-	open := e.openAt(t)
+	was, open := st.open, e.openAt(t)
 	st.deaf = e.deafUntil(t)
 	e.loaded, e.redone = false, false
 	st.tick = max(st.tick, t.Now)
 	st.open = open
 	e.countSeries()
+	if open/hourMillis != was/hourMillis {
+		e.forgetSenders(open)
+	}
 	e.noteSenders()
 	slices.SortStableFunc(st.facts, fact.compare)
 	slices.SortStableFunc(st.hushes, hush.compare)

@@ -56,7 +56,7 @@ func (s *Shard) Step(batches []*Batch, fx *Effects) {
 	for n, b := range batches {
 		fx.Receipts = append(fx.Receipts, Receipt{})
 		c := cause{fx: fx, receipt: &fx.Receipts[len(fx.Receipts)-1], batch: n, quiet: b.Quiet}
-		c.sender, c.senderName = senderHash(b.Sender), b.Sender
+		c.sender, c.senderName = s.engine.senderOf(b.Sender)
 		for k := range b.Samples {
 			x := &b.Samples[k]
 			p := s.own(x.Partition)

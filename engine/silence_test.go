@@ -102,3 +102,43 @@ func TestAChangeOfTypeKeepsTheCountOfALiveTarget(t *testing.T) {
 	send(TypeSummary, 1)
 	send(TypeGauge, 2)
 }
+
+// Whoever writes may call himself what he likes, a thousand times a second.
+func TestSendersAreBoundedAndForgotten(t *testing.T) {
+	for _, shards := range []int{1, 7} {
+		r := newRig(t, Config{}, shards)
+		s := newShop(12)
+		at := shopStart
+		send := func(sender string, job int) {
+			r.step(&Batch{Sender: sender, Samples: []Sample{s.sample(at, float64(job), "__name__", "depth", "job", fmt.Sprint(job))}})
+		}
+		for n := range 40 {
+			for k := range 100 {
+				send(fmt.Sprint("sender-", n, "-", k), n*100+k)
+			}
+			at += 15_000
+			r.tick(at)
+			if got := len(r.engine.settle.senders); got > maxSenders+1 {
+				t.Fatalf("%d shards: %d senders are known after %d", shards, got, (n+1)*100)
+			}
+		}
+		if r.engine.settle.senders[senderHash(otherSenders)] != otherSenders {
+			t.Errorf("%d shards: those beyond the bound do not count as one", shards)
+		}
+		at += 8 * dayMillis
+		r.tick(at)
+		r.restart(3)
+		at += 2 * hourMillis
+		r.tick(at)
+		send("alone", 1)
+		r.tick(at + 1000)
+		if got := r.engine.settle.senders; len(got) != 1 || got[senderHash("alone")] != "alone" {
+			t.Errorf("%d shards: %d senders are known a week later: %.200v", shards, len(got), got)
+		}
+		for number := range Partitions {
+			if p := r.engine.partition(uint8(number)); len(p.senders) > 1 {
+				t.Fatalf("%d shards: partition %d knows %d senders", shards, number, len(p.senders))
+			}
+		}
+	}
+}
