@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -155,8 +156,16 @@ func loadConfig(path string) (*fileConfig, error) {
 // its line and the nearest known one. ${NAME} in a value stands for the
 // environment's; one that is not set is an error.
 func parseConfig(b []byte, env func(string) (string, bool), c *fileConfig) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+	var doc, more yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(b))
+	if err := documents.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := documents.Decode(&more); err == nil {
+		return fmt.Errorf("line %d: a second document begins here, and only one would be read", more.Line)
+	} else if !errors.Is(err, io.EOF) {
 		return err
 	}
 	if len(doc.Content) == 0 {
