@@ -22,6 +22,13 @@ var (
 	descSamples    = prometheus.NewDesc("homeostat_ingest_samples_total", "Samples and histograms, by what became of them.", []string{"protocol", "outcome"}, nil)
 	descAbsorbed   = prometheus.NewDesc("homeostat_ingest_absorbed_total", "Samples that did their work without a score.", []string{"reason"}, nil)
 	descRejected   = prometheus.NewDesc("homeostat_ingest_rejected_total", "Samples refused.", []string{"reason"}, nil)
+	descRequests   = prometheus.NewDesc("homeostat_ingest_requests_total", "Requests with headers of a protocol.", []string{"protocol"}, nil)
+	descRefused    = prometheus.NewDesc("homeostat_ingest_refused_requests_total", "Requests of which nothing was taken, by why.", []string{"reason"}, nil)
+	descPartial    = prometheus.NewDesc("homeostat_ingest_partial_requests_total", "Requests answered by 400 of which the valid part was taken.", nil, nil)
+	descBeside     = prometheus.NewDesc("homeostat_ingest_beside_samples_total", "What requests hold beside float samples and is accepted: native histograms (samples too), exemplars, metadata, start times.", []string{"protocol", "kind"}, nil)
+	descFailovers  = prometheus.NewDesc("homeostat_ingest_replica_failovers_total", "Another replica of a cluster was elected.", nil, nil)
+	descCacheBytes = prometheus.NewDesc("homeostat_ingest_cache_bytes", "Bytes of the cache of known series.", nil, nil)
+	descQueueFull  = prometheus.NewDesc("homeostat_queue_refused_total", "What was refused because the queue or the disk was full, by which bound.", []string{"bound"}, nil)
 	descDeferred   = prometheus.NewDesc("homeostat_ingest_deferred_total", "Samples put off by a 503; they come again.", nil, nil)
 	descLate       = prometheus.NewDesc("homeostat_ingest_late_samples_total", "Samples older than the open epoch; counted otherwise too.", nil, nil)
 	descScored     = prometheus.NewDesc("homeostat_scored_samples_total", "Measurements scored, by whether they were received or derived.", []string{"origin"}, nil)
@@ -42,7 +49,7 @@ func newRegistry(f *figures) *prometheus.Registry {
 // Describe lists the metrics.
 func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descLatency, descCheckpoint, descActions,
+		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descLatency, descCheckpoint, descActions,
 		descQueue, descBuild,
 	} {
 		ch <- d
@@ -57,12 +64,16 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	f.books(counter)
+	gauge(descCacheBytes, float64(f.books(counter).CachedBytes))
 	st := f.loop.Stats()
 	counter(descScored, uint64(st.Receipts.Scored), "received")
 	counter(descScored, uint64(st.Receipts.Derived), "derived")
 	gauge(descSeries, float64(st.Series))
 	gauge(descQueue, float64(st.Queued))
+	counter(descQueueFull, st.BusyBatches, "batches")
+	counter(descQueueFull, st.BusySamples, "samples")
+	counter(descQueueFull, st.BusyEvents, "events")
+	counter(descQueueFull, st.NotAdmitted, "disk")
 	gauge(descCheckpoint, float64(st.Tick-max(st.SweptAt, 0))/1000*boolFloat(st.SweptAt > 0))
 	counter(descActions, st.ActionsDone, "notify", engine.ResultDone.String())
 	counter(descActions, st.ActionsFailed, "notify", engine.ResultFailed.String())
@@ -86,7 +97,8 @@ func boolFloat(b bool) float64 {
 	return 0
 }
 
-func (f *figures) books(counter func(*prometheus.Desc, uint64, ...string)) {
+// books are the counters of the receiver.
+func (f *figures) books(counter func(*prometheus.Desc, uint64, ...string)) remotewrite.Stats {
 	st := f.write.Stats()
 	reasons := map[string]uint64{}
 	rejected := map[string]uint64{}
@@ -94,6 +106,11 @@ func (f *figures) books(counter func(*prometheus.Desc, uint64, ...string)) {
 	for i := range st.Protocols {
 		c := &st.Protocols[i]
 		name := remotewrite.Protocol(i).String()
+		counter(descRequests, c.Requests, name)
+		counter(descBeside, c.Histograms, name, "histogram")
+		counter(descBeside, c.Exemplars, name, "exemplar")
+		counter(descBeside, c.Metadata, name, "metadata")
+		counter(descBeside, c.StartTimes, name, "start_time")
 		counter(descSamples, c.Received, name, "received")
 		counter(descSamples, c.Scored, name, "scored")
 		counter(descSamples, c.Absorbed(), name, "absorbed")
@@ -118,6 +135,12 @@ func (f *figures) books(counter func(*prometheus.Desc, uint64, ...string)) {
 	for r, n := range rejected {
 		counter(descRejected, n, r)
 	}
+	for r := remotewrite.Refusal(1); r < remotewrite.NumRefusals; r++ {
+		counter(descRefused, st.Refused[r], r.String())
+	}
+	counter(descPartial, st.Partial)
+	counter(descFailovers, st.Failovers)
 	counter(descDeferred, deferred)
 	counter(descLate, late)
+	return st
 }

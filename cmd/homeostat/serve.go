@@ -103,6 +103,7 @@ type parts struct {
 	board   *serving.Board
 	pages   *serving.Pages
 	service *serving.Service
+	health  *health.Server
 }
 
 func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
@@ -191,6 +192,8 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	}, p.board, p.store, p.loop)
 	registry := newRegistry(&figures{loop: p.loop, write: write})
 	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service})
+	p.health = health.NewServer()
+	p.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	p.pages = &serving.Pages{Write: write, Registry: registry, Profile: f.profile}
 	return nil
 }
@@ -199,9 +202,6 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 // end: whoever still waits for it is answered.
 func (f *serveFlags) serve(ctx context.Context, cfg *fileConfig, p *parts) error {
 	if err := f.compose(cfg, p); err != nil {
-		return err
-	}
-	if err := f.bootstrap(ctx, p); err != nil {
 		return err
 	}
 	web, err := net.Listen("tcp", f.web)
@@ -217,7 +217,16 @@ func (f *serveFlags) serve(ctx context.Context, cfg *fileConfig, p *parts) error
 	loopCtx, endLoop := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLoop()
 	g, inner := errgroup.WithContext(ctx)
+	// Whoever asks meanwhile is told what is waited for; writers come again.
+	warm := make(chan struct{})
 	g.Go(func() error {
+		if err := f.bootstrap(inner, p); err != nil {
+			if ctx.Err() != nil {
+				return nil // asked to end: the next start learns from the beginning
+			}
+			return err
+		}
+		close(warm)
 		err := p.loop.Run(loopCtx)
 		if err == nil {
 			err = p.store.EndInOrder()
@@ -225,15 +234,29 @@ func (f *serveFlags) serve(ctx context.Context, cfg *fileConfig, p *parts) error
 		return err
 	})
 	g.Go(func() error {
+		// The first tick says what is too new, so that it must not be older than
+		// the history took to read.
+		select {
+		case <-warm:
+		case <-inner.Done():
+			return nil
+		}
 		if err := loop.Tick(loopCtx, p.loop, nil); err != nil && loopCtx.Err() == nil && !errors.Is(err, loop.ErrStopped) {
 			return err
 		}
 		return nil
 	})
 	g.Go(func() error {
-		// The first tick comes before the first sample: it says what is too new.
+		// And it comes before the first sample.
+		select {
+		case <-warm:
+		case <-inner.Done():
+			return nil
+		}
 		if err := p.loop.Send(inner, engine.Tick{Now: time.Now().UnixMilli()}); err == nil {
 			p.pages.Ready()
+			p.health.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
+			p.health.SetServingStatus(homeostatv1.HomeostatService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 			p.log.Info("Ready", "http", web.Addr().String(), "grpc", rpc.Addr().String())
 		}
 		return nil
@@ -250,8 +273,7 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 	}
 	rpcs := grpc.NewServer()
 	homeostatv1.RegisterHomeostatServiceServer(rpcs, p.service)
-	checks := health.NewServer()
-	healthv1.RegisterHealthServer(rpcs, checks)
+	healthv1.RegisterHealthServer(rpcs, p.health)
 	reflection.Register(rpcs)
 	g.Go(func() error {
 		noSocket := false
@@ -268,7 +290,7 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 	g.Go(func() error {
 		<-ctx.Done()
 		p.log.Info("Ending")
-		checks.Shutdown()
+		p.health.Shutdown()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		err := pages.Shutdown(end)
@@ -298,10 +320,18 @@ func (f *serveFlags) bootstrap(ctx context.Context, p *parts) error {
 	}
 	d := loop.NewDriver(loop.Config{}, p.engine, p.store)
 	defer d.Close()
-	started := time.Now()
+	started, asked := time.Now(), 0
 	counted := &counting{source: src}
+	say := func() error {
+		if asked++; asked%1000 == 1 {
+			done, all := src.Progress()
+			p.pages.Warming(fmt.Sprintf("learning from history, %.0f %% of it is read", 100*float64(done)/float64(max(1, all))))
+		}
+		return nil
+	}
+	p.pages.Warming("learning from history")
 	line := startProgress(p.screen, "bootstrap", counted)
-	err = drive(ctx, d, counted, func() error { return nil })
+	err = drive(ctx, d, counted, say)
 	line.stop()
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
