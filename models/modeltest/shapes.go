@@ -158,8 +158,8 @@ func (s Subject) Frequency(kind Noise, seed uint64, n int, levels ...models.Scor
 	return out
 }
 
-const calibrationPoints = 1_000_000
-
+// calibrated holds one side only: a score that is rarer than it says costs
+// detections, which the measure on labelled series sees, and no false alarms.
 func calibrated(t *testing.T, s Subject) {
 	levels := []models.Score{3 * models.ScoreUnit, 4 * models.ScoreUnit}
 	for _, kind := range []Noise{White, Autoregressive, StudentT3, Seasonal} {
