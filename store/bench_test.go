@@ -1,9 +1,16 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
@@ -131,4 +138,89 @@ func BenchmarkAdmit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkHundredCheckpoints writes a checkpoint a hundred times, with pages in
+// the value log and with pages in the tables, and says what one costs in CPU and
+// what the directory holds at most and in the end, in units of what is stored:
+// two versions of each page. Run it with -benchtime 1x.
+func BenchmarkHundredCheckpoints(b *testing.B) {
+	inTables := func(dir string) badger.Options {
+		return badgerOptions(dir).
+			WithValueThreshold(1 << 20). // nothing goes to the value log
+			WithMemTableSize(32 << 20).
+			WithNumLevelZeroTables(5).WithBaseLevelSize(10 << 20)
+	}
+	for _, series := range []int{20_000, 100_000} {
+		out := checkpoint(series)
+		for _, layout := range []struct {
+			name    string
+			options func(string) badger.Options
+		}{{"value-log", badgerOptions}, {"tables", inTables}} {
+			b.Run(fmt.Sprintf("series=%d/%s", series, layout.name), func(b *testing.B) {
+				for b.Loop() {
+					hundredCheckpoints(b, layout.options(b.TempDir()), out)
+				}
+			})
+		}
+	}
+}
+
+func hundredCheckpoints(b *testing.B, o badger.Options, out []loop.Page) {
+	b.Helper()
+	const checkpoints = 100
+	stored, most := 0.0, 0.0
+	for _, p := range out {
+		stored += float64(2 * (len(p.Bytes) + pageHead))
+	}
+	p, err := openPagesAs(o, func() bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := processCPU(b)
+	for n := range checkpoints {
+		for i := 0; i < len(out); i += 100 { // as a sweep does: some at a time
+			if err := p.write(uint64(n), out[i:min(len(out), i+100)], func(int64) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		most = max(most, diskUse(b, o.Dir))
+	}
+	if err := p.close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64((processCPU(b)-begun).Milliseconds())/checkpoints, "cpu-ms/checkpoint")
+	b.ReportMetric(most/stored, "peak-x-stored")
+	b.ReportMetric(diskUse(b, o.Dir)/stored, "end-x-stored")
+}
+
+func processCPU(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// diskUse is how many bytes of disk a directory takes: Badger reserves more
+// than it has written.
+func diskUse(b *testing.B, dir string) (bytes float64) {
+	b.Helper()
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a file that was rewritten meanwhile
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		var st syscall.Stat_t
+		if err := syscall.Stat(path, &st); err == nil {
+			bytes += float64(st.Blocks * 512)
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	return bytes
 }

@@ -53,10 +53,16 @@ type pages struct {
 }
 
 func openPages(dir string, room func() bool) (p *pages, err error) {
+	return openPagesAs(badgerOptions(dir), room)
+}
+
+// openPagesAs is openPages with other options, for comparing layouts.
+func openPagesAs(o badger.Options, room func() bool) (p *pages, err error) {
+	dir := o.Dir
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("store: make %s: %w", dir, err)
 	}
-	db, err := openBadger(badgerOptions(dir))
+	db, err := openBadger(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not open: %w; run `homeostat inspect --salvage` to copy what is intact", ErrDamaged, dir, err)
 	}
