@@ -161,8 +161,8 @@ func follow(ctx context.Context, client homeostatv1.HomeostatServiceClient, filt
 		}
 		for {
 			m, err := stream.Recv()
-			if status.Code(err) == codes.Unavailable && token != "" {
-				break // the server went away; the next try says so if it stays away
+			if code := status.Code(err); token != "" && (code == codes.Unavailable || code == codes.DeadlineExceeded) {
+				break // the server went away, or this side took nothing for long, as a terminal that is held does
 			}
 			if errors.Is(err, io.EOF) {
 				return nil
