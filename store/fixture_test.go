@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/homeostat/homeostat/engine"
+	"github.com/homeostat/homeostat/engine/loop"
 )
 
 var rewrite = flag.Bool("rewrite", false, "make testdata/format-v1 and its description anew")
@@ -21,7 +25,8 @@ const (
 )
 
 // makeFixture writes a small store: a log of several segments, labels beyond it,
-// pages in two versions, a settle record, and a recording beside.
+// pages in two versions with every part that a slot or a group has, a settle
+// record, and a recording beside.
 func makeFixture(t *testing.T, dir string) {
 	s, err := Open(dir, Config{SegmentBytes: 2 << 10, MinFreeBytes: 1, BallastBytes: -1})
 	if err != nil {
@@ -41,6 +46,7 @@ func makeFixture(t *testing.T, dir string) {
 	}
 	drive(t, s, e, 150, 500, true)
 	drive(t, s, e, 500, 600, true)
+	driveKinds(t, s, e)
 	if rep, err := s.Retire(Retention{Bytes: 6 << 10}); err != nil || rep.Segments == 0 || rep.Labels == 0 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
@@ -55,6 +61,127 @@ func makeFixture(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// kindsAt is when driveKinds begins, ms; a page of it holds what three days teach.
+const kindsAt = 1_700_000_000_000 + 6*3600*1000
+
+// kinds are the labels of what driveKinds sends.
+var kinds = struct{ day, ok, failed, bucket, native labels.Labels }{
+	day:    labels.FromStrings("__name__", "sessions", "job", "shop"),
+	ok:     labels.FromStrings("__name__", "http_requests_total", "code", "200", "job", "shop"),
+	failed: labels.FromStrings("__name__", "http_requests_total", "code", "500", "job", "shop"),
+	bucket: labels.FromStrings("__name__", "http_seconds_bucket", "job", "shop"),
+	native: labels.FromStrings("__name__", "rpc_seconds", "job", "shop"),
+}
+
+// measured are the series that something is learnt of, made from kinds.
+var measured = []labels.Labels{
+	kinds.day, kinds.ok, kinds.failed,
+	labels.FromStrings("__name__", "http_requests_total:error_ratio", "job", "shop"),
+	labels.FromStrings("__name__", "http_seconds:p50", "job", "shop"),
+	labels.FromStrings("__name__", "http_seconds:p99", "job", "shop"),
+	labels.FromStrings("__name__", "rpc_seconds:rate", "job", "shop"),
+	labels.FromStrings("__name__", "rpc_seconds:p50", "job", "shop"),
+	labels.FromStrings("__name__", "rpc_seconds:p99", "job", "shop"),
+	labels.FromStrings("__name__", "depth", "job", "api"),
+}
+
+// driveKinds sends three days, each five minutes, of everything that is measured
+// in a way of its own: a gauge with a day, counters by code, a classic histogram
+// and a native one. A spike opens an anomaly, a label moves its threshold, an undo
+// and a label more are kept, and at the end an episode is open.
+func driveKinds(t *testing.T, s *Store, e *engine.Engine) {
+	t.Helper()
+	var opened engine.Anomaly
+	d := loop.NewDriver(loop.Config{Sinks: []loop.Sink{sinkFunc(func(records []engine.Record) {
+		for _, r := range records {
+			if a, ok := r.(*engine.Anomaly); ok && a.Revision == engine.Opened && a.Series.Labels.Get("__name__") == "sessions" {
+				opened = *a
+			}
+		}
+	})}}, e, s)
+	defer d.Close()
+	take := func(ev engine.Event) {
+		if _, err := d.Take(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	series := func(ls labels.Labels, more ...string) *engine.Series {
+		b := labels.NewBuilder(ls)
+		for i := 0; i < len(more); i += 2 {
+			b.Set(more[i], more[i+1])
+		}
+		return e.Naming().NewSeries(b.Labels(), engine.TypeUnknown)
+	}
+	total := map[string]float64{}
+	const turns = 3 * 24 * 12
+	for n := range turns {
+		at := int64(kindsAt + n*300_000)
+		wobble := float64(n * 7919 % 13)
+		b := &engine.Batch{Sender: "fixture"}
+		add := func(s *engine.Series, v float64) {
+			b.Samples = append(b.Samples, engine.Sample{Series: s, Partition: s.Partition, At: at, Value: v})
+		}
+		count := func(s *engine.Series, by float64) {
+			total[s.Labels.String()] += by
+			add(s, total[s.Labels.String()])
+		}
+		day := 1000 + 40*wobble + 400*math.Sin(2*math.Pi*float64(n%288)/288)
+		if n == 700 || n >= turns-3 {
+			day += 4000
+		}
+		add(series(kinds.day), day)
+		count(series(kinds.ok), 3000+10*wobble)
+		count(series(kinds.failed), 5+float64(n%3))
+		for i, le := range []string{"0.1", "0.5", "1", "+Inf"} {
+			count(series(kinds.bucket, "le", le), []float64{100 + wobble, 190, 198, 200}[i])
+		}
+		native := series(kinds.native)
+		b.Histograms = append(b.Histograms, engine.HistogramSample{
+			Series: native, At: at, Count: float64(100 * (n + 1)), Sum: float64(20 * (n + 1)),
+			Buckets: []engine.Bucket{{Lower: 0.1, Upper: 0.2, Count: float64(60 * (n + 1))}, {Lower: 0.2, Upper: 0.4, Count: float64(40 * (n + 1))}},
+		})
+		take(b)
+		take(engine.Tick{Now: at + 20_000})
+		switch n {
+		case 710:
+			if opened.ID == 0 {
+				t.Fatal("the spike opened nothing")
+			}
+			take(engine.Label{RequestID: "three", Anomaly: opened.ID, Series: opened.Series.ID, Partition: opened.Series.Partition, Judgement: engine.JudgedFalse, By: "ben", At: at})
+		case 720:
+			take(engine.Label{RequestID: "four", Anomaly: 1, Series: opened.Series.ID, Partition: opened.Series.Partition, Judgement: engine.JudgedTrue, By: "ben", At: at})
+			take(engine.Undo{RequestID: "five", Label: "four", By: "ben", At: at})
+		}
+		if n == turns/2 || n == turns-1 {
+			if err := d.Sweep(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+type sinkFunc func([]engine.Record)
+
+func (f sinkFunc) Deliver(_ uint64, records []engine.Record) { f(records) }
+
+// learnt says what an engine knows of each measured series, so that a part which
+// is no longer read does not pass for one that is.
+func learnt(t *testing.T, e *engine.Engine) string {
+	t.Helper()
+	var b strings.Builder
+	for _, ls := range measured {
+		base, ok := e.Baseline(e.Naming().NewSeries(ls, engine.TypeUnknown).ID)
+		if !ok {
+			t.Errorf("nothing is known of %s", ls)
+			continue
+		}
+		fmt.Fprintf(&b, "baseline %s points %d warm %v season %v alarm %v interval %d expected %.6g in [%.6g, %.6g] threshold %d version %d by %s\n",
+			ls, base.Points, base.Warm, base.Season, base.Alarm, base.IntervalMS, base.Expected, base.Lower, base.Upper,
+			base.Threshold.Open, base.Threshold.Version, base.Threshold.Cause)
+	}
+	return b.String()
 }
 
 // tell describes a store to the byte, but for what Badger calls its files.
@@ -124,6 +251,9 @@ func TestFormatVersion1Opens(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := tell(t, dir)
+	s, e, rep := reopen(t, dir)
+	defer s.Close()
+	told += learnt(t, e)
 	if *rewrite {
 		if err := os.WriteFile(fixtureTold, []byte(told), 0o644); err != nil {
 			t.Fatal(err)
@@ -136,13 +266,11 @@ func TestFormatVersion1Opens(t *testing.T) {
 	if told != string(want) {
 		t.Fatalf("the store holds\n%s\nand should hold\n%s", told, want)
 	}
-	s, e, rep := reopen(t, dir)
-	defer s.Close()
 	if !rep.Clean || rep.Pages == 0 || len(rep.Lost) != 0 || rep.Gone != 0 {
 		t.Fatalf("%+v", rep)
 	}
-	if series, _ := e.Size(); series != 1 {
-		t.Fatalf("%d series came back", series)
+	if series, measurements := e.Size(); series != 15 || measurements != len(measured) {
+		t.Fatalf("%d series and %d measurements came back", series, measurements)
 	}
 }
 
