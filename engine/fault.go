@@ -143,6 +143,9 @@ func (p *partition) live(w Workload, instance string, whole bool) int {
 func (e *Engine) judgeHushes(hushes []hush, epoch int64, fx *Effects) {
 	from := len(fx.Records)
 	newest := map[uint32]int64{}
+	// Nothing here changes who is live, and a deployment that ends has a hush for
+	// each series of each pod: one look at the targets a workload is enough.
+	live := map[Workload]int{}
 	for _, h := range hushes {
 		p := e.partition(h.Partition)
 		sl := &p.slots[h.Slot]
@@ -154,10 +157,13 @@ func (e *Engine) judgeHushes(hushes []hush, epoch int64, fx *Effects) {
 			newest[sl.sender] = e.newest(sl.sender)
 		}
 		key := p.targets[sl.target].key
+		if _, ok := live[key.workload]; !ok {
+			live[key.workload] = p.live(key.workload, "", true)
+		}
 		switch {
 		case !stale && newest[sl.sender] <= h.LastAt+senderSlack:
 			e.openFault(fault{Of: faultSender, Name: e.settle.senders[sl.sender], Hash: sl.sender, LastAt: h.LastAt}, epoch)
-		case p.live(key.workload, "", true) == 0:
+		case live[key.workload] == 0:
 			e.openFault(fault{Of: faultWorkload, Workload: key.workload, LastAt: h.LastAt}, epoch)
 		case p.targets[sl.target].live == 0:
 			if !stale {

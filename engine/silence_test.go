@@ -142,3 +142,41 @@ func TestSendersAreBoundedAndForgotten(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkADeploymentEnds is the tick at which 1,000 pods of 50 series that
+// ended a minute ago are judged.
+func BenchmarkADeploymentEnds(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		e, err := New(Config{}, 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := newShop(13)
+		shard, fx := e.Shards()[0], &Effects{}
+		send := func(at int64, v float64) {
+			batch := &Batch{Sender: "p"}
+			for pod := range 1000 {
+				for n := range 50 {
+					batch.Samples = append(batch.Samples, s.sample(at, v, "__name__", fmt.Sprint("m", n), "namespace", "shop", "deployment", "api", "pod", fmt.Sprint("api-", pod)))
+				}
+			}
+			shard.Step([]*Batch{batch}, fx)
+		}
+		tick := func(at int64) {
+			fx.Reset()
+			shard.Close(Tick{Now: at}, fx)
+			var all Effects
+			e.Merge([]*Effects{fx}, &all)
+			e.Settle(Tick{Now: at}, &all)
+		}
+		tick(shopStart)
+		send(shopStart, 1)
+		send(shopStart+15_000, 1)
+		tick(shopStart + 16_000)
+		send(shopStart+30_000, staleNaN)
+		tick(shopStart + 6*minuteMillis)
+		b.StartTimer()
+		tick(shopStart + 20*minuteMillis)
+	}
+}
