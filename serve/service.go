@@ -73,6 +73,7 @@ type Service struct {
 	gaps        atomic.Uint64
 	stuck       atomic.Uint64
 	senders     sync.WaitGroup
+	saying      sync.Mutex // held from the look at what was said to what is said
 }
 
 // NewService makes the service over a board, the log behind it and the loop.
@@ -138,6 +139,10 @@ func (s *Service) Label(ctx context.Context, req *homeostatv1.LabelRequest) (*ho
 	if len(req.GetRequestId()) > 128 || len(req.GetBy()) > 256 || len(req.GetNote()) > 4096 {
 		return nil, refuse(codes.InvalidArgument, "TOO_LONG", nil, "request_id holds 128 bytes, by 256, note 4096")
 	}
+	// One word after the other, so that two calls with one request_id cannot both
+	// find it unused.
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	s.board.mu.RLock()
 	story := s.board.stories[id]
 	var a *engine.Anomaly
@@ -180,6 +185,8 @@ func orMadeUp(request string) string {
 
 // Undo takes a label back.
 func (s *Service) Undo(ctx context.Context, req *homeostatv1.UndoRequest) (*homeostatv1.UndoResponse, error) {
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	s.board.mu.RLock()
 	_, known := s.board.labels[req.GetLabelRequestId()]
 	undone, already := s.board.undone[req.GetLabelRequestId()]

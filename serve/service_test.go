@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +81,37 @@ func TestLabelsThatAreRefused(t *testing.T) {
 	}
 	_, err = s.client.Undo(t.Context(), &homeostatv1.UndoRequest{LabelRequestId: "never"})
 	refusedWith(t, "an undo of nothing", err, codes.NotFound)
+	if n := len(s.log.records); n != 2 {
+		t.Errorf("%d records, want the anomaly and one label", n)
+	}
+}
+
+// Of many calls at the same time with one request_id, one label is made, and
+// every caller is told of that one or that it is another's.
+func TestOneRequestIsOneLabelHoweverManyAsk(t *testing.T) {
+	s := newStage(t, Config{})
+	s.tell(anomaly(0, engine.Opened))
+	s.later = make(chan struct{}) // the board is told only once everybody has asked
+	var all sync.WaitGroup
+	for n := range 40 {
+		all.Go(func() {
+			want := []homeostatv1.Judgement{homeostatv1.Judgement_JUDGEMENT_TRUE, homeostatv1.Judgement_JUDGEMENT_FALSE_ALARM}[n%2]
+			got, err := s.client.Label(t.Context(), &homeostatv1.LabelRequest{AnomalyId: "0000000000000001", Judgement: want, By: fmt.Sprint(n), RequestId: "one"})
+			switch {
+			case err == nil && got.GetLabel().GetJudgement() != want:
+				t.Errorf("who said %v is told of %v", want, got.GetLabel())
+			case err != nil:
+				refusedWith(t, "another label's request", err, codes.AlreadyExists)
+			}
+		})
+	}
+	for range 100 {
+		if _, err := s.client.ListAnomalies(t.Context(), &homeostatv1.ListAnomaliesRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(s.later)
+	all.Wait()
 	if n := len(s.log.records); n != 2 {
 		t.Errorf("%d records, want the anomaly and one label", n)
 	}
