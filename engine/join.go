@@ -112,6 +112,10 @@ func (p *partition) joinGroup(i uint32, kind groupKind, trim, drop string, m mem
 		p.byGroup[key] = g
 	}
 	gr := &p.groups[g]
+	if slices.ContainsFunc(gr.members, func(m member) bool { return m.slot == i }) {
+		p.slots[i].group = g + 1 // it was in it before its type changed to and fro
+		return
+	}
 	if len(gr.members) >= maxGroupMembers {
 		return
 	}

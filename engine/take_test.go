@@ -369,3 +369,20 @@ func TestAClassicHistogramIsScoredByItsQuantiles(t *testing.T) {
 		t.Errorf("%d medians were scored, want 38", p50s)
 	}
 }
+
+// A sender that cannot make up its mind about a type takes no more room for it.
+func TestATypeThatChangesToAndFroJoinsOnce(t *testing.T) {
+	r, s := newRig(t, Config{}, 1), newShop(1)
+	x := s.sample(shopStart, 1, "__name__", "http_requests_total", "code", "200", "job", "a")
+	for n := range 50 {
+		c := *x.Series
+		c.Type = []Type{TypeCounter, TypeGauge}[n%2]
+		x.Series, x.At, x.Value = &c, x.At+15_000, x.Value+10
+		r.reasonOf(x)
+		r.tick(x.At)
+	}
+	p := r.engine.partition(x.Partition)
+	if len(p.groups) != 1 || len(p.groups[0].members) != 1 {
+		t.Errorf("%d groups, the first with %d members, want one of one", len(p.groups), len(p.groups[0].members))
+	}
+}
