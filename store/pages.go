@@ -199,6 +199,10 @@ func (p *pages) writeSettle(asOf uint64, record []byte, room func(bytes int64) e
 	if p.broken != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, p.broken)
 	}
+	record, err := squeeze(record)
+	if err != nil {
+		return err
+	}
 	if len(record)+pageHead >= valueLogFile {
 		return fmt.Errorf("store: the settle record has %d bytes, a value-log file %d", len(record), valueLogFile)
 	}

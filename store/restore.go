@@ -110,7 +110,11 @@ func (r *restore) settle(found stored) error {
 		if v.asOf > r.log.Last() {
 			return (Damage{File: "pages", Why: fmt.Sprintf("the settle record contains record %d and the log ends at %d", v.asOf, r.log.Last())}).err()
 		}
-		if err := r.engine.LoadSettle(v.bytes); err != nil {
+		record, err := unfold(v.bytes)
+		if err == nil {
+			err = r.engine.LoadSettle(record)
+		}
+		if err != nil {
 			why = err
 			continue
 		}
