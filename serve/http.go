@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,12 @@ func (p *Pages) Handler() http.Handler {
 	mux.HandleFunc("/api/v1/write", func(w http.ResponseWriter, r *http.Request) {
 		if !p.ready.Load() {
 			w.Header().Set("Retry-After", "1")
+			if strings.Contains(r.Header.Get("Content-Type"), "io.prometheus.write.v2.Request") {
+				// A 2.0 sender is told what was written, whatever the answer.
+				for _, kind := range []string{"Samples", "Histograms", "Exemplars"} {
+					w.Header().Set("X-Prometheus-Remote-Write-"+kind+"-Written", "0")
+				}
+			}
 			http.Error(w, "homeostat is not ready", http.StatusServiceUnavailable)
 			return
 		}

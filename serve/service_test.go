@@ -262,6 +262,15 @@ func TestNotReadyIsAnswered503(t *testing.T) {
 	if r := ask("POST", "/api/v1/write"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" || reached != 0 {
 		t.Errorf("a write: %s, Retry-After %q, %d reached the receiver", r.Status, r.Header.Get("Retry-After"), reached)
 	}
+	second := httptest.NewRequest("POST", "/api/v1/write", nil)
+	second.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+	w := httptest.NewRecorder()
+	pages.Handler().ServeHTTP(w, second)
+	for _, kind := range []string{"Samples", "Histograms", "Exemplars"} {
+		if got := w.Header().Get("X-Prometheus-Remote-Write-" + kind + "-Written"); w.Code != 503 || got != "0" {
+			t.Errorf("a 2.0 write: %d, %s written %q", w.Code, kind, got)
+		}
+	}
 	pages.Ready()
 	if r := ask("GET", "/-/ready"); r.StatusCode != 200 {
 		t.Errorf("ready: %s", r.Status)
