@@ -135,7 +135,7 @@ func TestAHeartbeatComesAfterWhatItSpeaksOf(t *testing.T) {
 // A subscriber that takes nothing is ended, and meanwhile neither the board nor
 // another subscriber waits for it.
 func TestAStuckSubscriberHoldsUpNobody(t *testing.T) {
-	s := newStage(t, Config{SendTimeout: 50 * time.Millisecond, Heartbeat: time.Hour})
+	s := newStage(t, Config{SendTimeout: 2 * time.Second, Heartbeat: time.Hour})
 	stuck, _ := s.watch(&homeostatv1.WatchRequest{ResumeToken: "0"})
 	quick, _ := s.watch(&homeostatv1.WatchRequest{ResumeToken: "0"})
 	wide := anomaly(0, engine.Opened)
