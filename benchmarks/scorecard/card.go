@@ -8,6 +8,10 @@ import (
 // Aftermath is how long after a fault's end alarms count as its echo.
 const Aftermath = 30 * time.Minute
 
+// Recovery is how long after the recording machine stood still alarms count as
+// caused by that.
+const Recovery = 10 * time.Minute
+
 // Alarm is one alert that a person would be told of.
 type Alarm struct {
 	// At is when it could be told, not when its cause began.
@@ -26,6 +30,7 @@ const (
 	Learning Verdict = iota // it came in the learning stretch
 	Found                   // the first of a fault
 	Repeat                  // a further one of it, or its echo
+	Stalled                 // the recording machine stood still
 	False
 )
 
@@ -87,6 +92,11 @@ func Judge(t *Truth, alarms []Alarm) Card {
 				j.Verdict, j.Fault = Found, i
 			}
 			l.Named = l.Named || a.Workload == l.Workload
+		}
+		if j.Verdict == False && slices.ContainsFunc(t.Stalls, func(s Stall) bool {
+			return !a.At.Before(s.Start) && !a.At.After(s.End.Add(Recovery))
+		}) {
+			j.Verdict = Stalled
 		}
 		if j.Verdict == False {
 			c.False++

@@ -64,6 +64,26 @@ func TestAnEchoFindsNothing(t *testing.T) {
 	}
 }
 
+// Nobody planned that the machine stood still: what it did to the shop is real,
+// and no false alarm. It finds no fault either.
+func TestAStallExcusesWhatItCaused(t *testing.T) {
+	truth := day()
+	truth.Stalls = []Stall{{Start: at(300), End: at(302), Longest: 80}, {Start: at(225), End: at(226), Longest: 50}}
+	card := Judge(&truth, []Alarm{{At: at(299)}, {At: at(301)}, {At: at(312)}, {At: at(313)}})
+	want := []Verdict{False, Stalled, Stalled, False}
+	for i, j := range card.Alarms {
+		if j.Verdict != want[i] {
+			t.Errorf("alarm %d: verdict %d, want %d", i, j.Verdict, want[i])
+		}
+	}
+	if card.False != 2 || card.Lines[0].Found {
+		t.Errorf("%+v", card)
+	}
+	if card := Judge(&truth, []Alarm{{At: at(225)}}); !card.Lines[0].Found {
+		t.Error("a stall within a fault hides the fault")
+	}
+}
+
 func TestTruthIsStrict(t *testing.T) {
 	good := day()
 	b, err := json.Marshal(good)

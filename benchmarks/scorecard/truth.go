@@ -5,8 +5,9 @@
 // The unit is the fault. An alarm finds a fault when it starts while the fault
 // lasts, or within one scrape interval after its end. What starts within
 // [Aftermath] after a fault's end is its echo, neither true nor false, and so
-// are further alarms of a fault that was found. Every other alarm after the
-// learning stretch is false; a nuisance excuses nothing.
+// are further alarms of a fault that was found. So is what starts while the
+// recording machine itself stood still, or within [Recovery] after it. Every
+// other alarm after the learning stretch is false; a nuisance excuses nothing.
 package scorecard
 
 import (
@@ -54,6 +55,18 @@ type Truth struct {
 	ScoredFrom time.Time `json:"scored_from"`
 	Faults     []Fault   `json:"faults"`
 	Nuisances  []Fault   `json:"nuisances"`
+	// Stalls are when the machine that recorded stood still, as the program
+	// that ran the shop measured it: nobody planned them, and they are in the
+	// series.
+	Stalls []Stall `json:"stalls,omitempty"`
+}
+
+// Stall is a stretch in which the machine stood still at least once.
+type Stall struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+	// Longest is the longest time that it stood still, in real milliseconds.
+	Longest float64 `json:"longest_ms"`
 }
 
 // Fault is a fault, or a harmless nuisance, whose Kind then is a word of its own.

@@ -126,26 +126,34 @@ func record(ctx context.Context, args []string, w io.Writer) error {
 		}
 		f.prometheus = strings.TrimSpace(string(built))
 	}
-	series, clock, err := f.watch(ctx, events, length)
+	seen, err := f.watch(ctx, events, length)
 	if err != nil {
 		return err
 	}
 	command := fmt.Sprintf("go run ./cmd/incidentlab record -scenario %s -seed %d -out %s", f.scenario, f.seed, f.out)
 	t := truthOf(f.name, events, start, length, f.compression, f.scrape.Seconds()*f.compression, f.seed, command)
-	return save(w, f.out, t, func(w io.Writer) error { return dump(w, series, clock.stretched) })
+	t.Stalls = seen.stalls
+	return save(w, f.out, t, func(w io.Writer) error { return dump(w, seen.series, seen.clock.stretched) })
+}
+
+// sight is what was seen of a shop.
+type sight struct {
+	clock  clock
+	series []scraped
+	stalls []scorecard.Stall
 }
 
 // watch runs the shop for the length of a recording and returns what Prometheus
 // saw of it.
-func (f *recordFlags) watch(ctx context.Context, events []event, length time.Duration) ([]scraped, clock, error) {
+func (f *recordFlags) watch(ctx context.Context, events []event, length time.Duration) (*sight, error) {
 	s, err := openShop()
 	if err != nil {
-		return nil, clock{}, err
+		return nil, err
 	}
 	defer s.close()
 	p, err := startScraper(ctx, f.prometheus, f.scrape, s)
 	if err != nil {
-		return nil, clock{}, err
+		return nil, err
 	}
 	defer p.stop()
 	s.clock = clock{began: time.Now(), start: start, compression: f.compression}
@@ -159,17 +167,20 @@ func (f *recordFlags) watch(ctx context.Context, events []event, length time.Dur
 		defer func() { ended <- struct{}{} }()
 		s.live(trading, events)
 	}()
+	stalls := make(chan []scorecard.Stall, 1)
+	go func() { stalls <- s.watchMachine(trading) }()
 	went := s.until(ctx, length)
 	to := time.Now()
 	close()
 	<-ended
 	<-ended
+	seen := &sight{clock: s.clock, stalls: <-stalls}
 	if !went {
-		return nil, clock{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 	// The first two scrapes' worth of time is the shop's opening, not its day.
-	series, err := p.samples(ctx, s.clock.began.Add(2*f.scrape), to)
-	return series, s.clock, err
+	seen.series, err = p.samples(ctx, s.clock.began.Add(2*f.scrape), to)
+	return seen, err
 }
 
 // save writes a recording and its truth, the truth last: what has one is whole.

@@ -146,6 +146,36 @@ func (s *shop) admit(ctx context.Context, inside chan struct{}, all *sync.WaitGr
 	}()
 }
 
+// stallAfter is how late a timer may ring: a busy processor is a few
+// milliseconds late, and what takes longer is seen in the shop's latencies.
+const stallAfter = 20 * time.Millisecond
+
+// watchMachine notes when the machine stood still, until ctx ends. Stalls less
+// than ten minutes of the recording apart are one.
+func (s *shop) watchMachine(ctx context.Context) (stalls []scorecard.Stall) {
+	const beat = 5 * time.Millisecond
+	ticks := time.NewTicker(beat)
+	defer ticks.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return stalls
+		case <-ticks.C:
+		}
+		now := time.Now()
+		if late := now.Sub(last) - beat; late >= stallAfter {
+			from, to := s.clock.stretched(last), s.clock.stretched(now)
+			ms := math.Round(late.Seconds() * 1000)
+			if n := len(stalls); n > 0 && from.Sub(stalls[n-1].End) < 10*time.Minute {
+				stalls[n-1].End, stalls[n-1].Longest = to, max(stalls[n-1].Longest, ms)
+			} else {
+				stalls = append(stalls, scorecard.Stall{Start: from, End: to, Longest: ms})
+			}
+		}
+		last = now
+	}
+}
+
 // live does what is scheduled, each at its time, until ctx ends.
 func (s *shop) live(ctx context.Context, events []event) {
 	type change struct {
