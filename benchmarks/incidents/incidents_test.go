@@ -26,7 +26,7 @@ func TestAnAlertFiresAfterItsPendingTime(t *testing.T) {
 	payment := map[string]string{"namespace": "shop", "deployment": "payment"}
 	got := firing(r, []sampled{
 		{labels: payment, at: slices.Concat(every(10, 14), every(20, 30), every(60, 66))}, // five minutes less one, then long, then again
-		{labels: map[string]string{"job": "x"}, at: every(0, 3)},                           // never long enough
+		{labels: map[string]string{"job": "x"}, at: every(0, 3)},                          // never long enough
 	})
 	want := []int{25, 65}
 	if len(got) != len(want) {
