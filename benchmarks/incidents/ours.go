@@ -13,10 +13,12 @@ import (
 	"github.com/homeostat/homeostat/ingest/history"
 )
 
-// told gathers the incidents that open, each with the words of its first member.
+// told gathers the incidents of which a person is told, each with the words of
+// its first member. What is only held, such as a fault of the data, is none.
 type told struct {
-	words  map[engine.AnomalyID]string
-	alarms []scorecard.Alarm
+	words     map[engine.AnomalyID]string
+	incidents map[engine.IncidentID]scorecard.Alarm
+	alarms    []scorecard.Alarm
 }
 
 // Deliver takes records in.
@@ -35,13 +37,18 @@ func (t *told) Deliver(_ uint64, records []engine.Record) {
 			if len(r.Members) > 0 {
 				a.Text = t.words[r.Members[0].Anomaly]
 			}
-			t.alarms = append(t.alarms, a)
+			t.incidents[r.ID] = a
+		case engine.Decision:
+			if a, ok := t.incidents[r.Incident]; ok && r.Verb == engine.Act {
+				a.At = time.UnixMilli(r.At).UTC()
+				t.alarms = append(t.alarms, a)
+			}
 		}
 	}
 }
 
 // ours replays a recording with the configuration that serve starts with; each
-// incident is an alarm, told when its record is.
+// incident that notifies is an alarm, at the time of that decision.
 func ours(path string) ([]scorecard.Alarm, error) {
 	e, err := engine.New(engine.Config{}, 1)
 	if err != nil {
@@ -52,7 +59,7 @@ func ours(path string) ([]scorecard.Alarm, error) {
 		return nil, err
 	}
 	defer src.Close()
-	t := &told{words: map[engine.AnomalyID]string{}}
+	t := &told{words: map[engine.AnomalyID]string{}, incidents: map[engine.IncidentID]scorecard.Alarm{}}
 	d := loop.NewDriver(loop.Config{
 		Sinks:    []loop.Sink{t},
 		Actuator: dryrun.New(dryrun.Config{Log: slog.New(slog.DiscardHandler)}),

@@ -90,7 +90,7 @@ func (t *table) sums(w io.Writer, n int) {
 
 // details lists every alarm that counted.
 func (t *table) details(w io.Writer, n int) {
-	verdicts := map[scorecard.Verdict]string{scorecard.Found: "found", scorecard.Repeat: "repeat", scorecard.False: "FALSE"}
+	verdicts := map[scorecard.Verdict]string{scorecard.Found: "found", scorecard.Repeat: "repeat", scorecard.Stalled: "stall", scorecard.False: "FALSE"}
 	for side := range n {
 		for _, c := range t.cards[side] {
 			for _, a := range c.Alarms {
