@@ -4,6 +4,7 @@
 #
 #   benchmarks/peers/build.sh prometheus
 #   benchmarks/peers/build.sh promtool
+#   benchmarks/peers/build.sh victoriametrics   # needs a C compiler
 #
 # A peer is a module of its own (NAME/go.mod), so that its replace blocks never
 # touch homeostat's. HOMEOSTAT_PEERS changes the directory; the default is
@@ -19,10 +20,22 @@ prometheus | promtool) # promtool is of Prometheus' module
 	home=prometheus
 	module=github.com/prometheus/prometheus
 	package=$module/cmd/$name
+	stamp=github.com/prometheus/common/version.Version
 	tags=netgo,remove_all_sd
+	cgo=0
+	;;
+victoriametrics)
+	home=victoriametrics
+	module=github.com/VictoriaMetrics/VictoriaMetrics
+	package=$module/app/victoria-metrics
+	stamp=$module/lib/buildinfo.Version
+	tags=netgo
+	# Its releases compress with zstd's C library. Without it the peer would be
+	# slower here than what people run.
+	cgo=1
 	;;
 *)
-	echo "usage: build.sh NAME, where NAME is one of: prometheus promtool" >&2
+	echo "usage: build.sh NAME, where NAME is one of: prometheus promtool victoriametrics" >&2
 	exit 2
 	;;
 esac
@@ -36,7 +49,7 @@ if [[ ! -x $binary ]]; then
 	mkdir -p "$directory"
 	# Built beside its final name and then renamed, so that an interrupted build
 	# never leaves half a binary behind.
-	CGO_ENABLED=0 go build -trimpath -tags "$tags" -ldflags "-s -w -X github.com/prometheus/common/version.Version=${version#v}" -o "$binary.part" "$package" >&2
+	CGO_ENABLED=$cgo go build -trimpath -tags "$tags" -ldflags "-s -w -X $stamp=${version#v}" -o "$binary.part" "$package" >&2
 	mv "$binary.part" "$binary"
 fi
 echo "$binary"
