@@ -8,7 +8,7 @@ FUZZTIME  ?= 10s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     = -s -w -X main.version=$(VERSION)
 
-.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults peers clean
+.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults throughput peers clean
 
 # One static binary.
 build:
@@ -57,6 +57,17 @@ quality:
 	$(DETECTION) -data $(DATA)/wsd -out out/quality/wsd
 	$(DETECTION) -data $(DATA)/nab -out out/quality/nab -nab
 
+# What a sample costs, here and in peers, under the same load and one after the
+# other. VictoriaMetrics takes remote write 1.0 only.
+SERIES ?= 100000
+THROUGHPUT = $(GO) run ./benchmarks/throughput
+throughput:
+	for mix in gauges real; do for protocol in v1 v2; do for target in homeostat prometheus victoriametrics; do \
+		test $$target-$$protocol = victoriametrics-v2 || \
+		$(THROUGHPUT) -target $$target -series $(SERIES) -protocol $$protocol -mix $$mix -out out/throughput/$(SERIES)/$$mix-$$protocol-$$target || exit 1; \
+	done; done; done
+	$(THROUGHPUT) -table out/throughput
+
 # End to end, with the built binary and real peers. A peer that is absent is a
 # failure, never a skip; `make peers` gets them.
 e2e:
@@ -72,6 +83,7 @@ e2e-faults:
 peers:
 	./benchmarks/peers/build.sh prometheus
 	./benchmarks/peers/build.sh promtool
+	./benchmarks/peers/build.sh victoriametrics
 
 clean:
 	rm -rf bin out
