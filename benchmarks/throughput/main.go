@@ -87,7 +87,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar((*string)(&o.mix), "mix", string(load.Gauges), "gauges, or real: 40 % gauges, 30 % counters, 30 % buckets")
 	f.StringVar(&o.out, "out", "", "folder for "+summaryName)
 	f.StringVar(&o.table, "table", "", "measure nothing, print the summaries below this folder")
-	f.DurationVar(&o.duration, "duration", 20*time.Second, "length of the steady part; it is shorter where its requests don't fit in 1 GiB")
+	f.DurationVar(&o.duration, "duration", 20*time.Second, "about the length of the steady part; it is shorter where its requests don't fit in 1 GiB")
 	f.IntVar(&o.warm, "warm", 140, "rounds between the new series and the steady part; baselines are warm after 120")
 	f.Float64Var(&o.rate, "rate", 0, "samples a second in the steady part; 0 is as fast as they are answered")
 	f.IntVar(&o.requests, "requests", 2000, "samples a request")

@@ -71,7 +71,10 @@ func (l *loader) rebuild(from, count int) error {
 // round encodes the next round, its requests in shuffled order. Spikes are the
 // gauges that this once are far from normal.
 func (l *loader) round(spikes []int) ([]body, error) {
-	if l.owed += l.churn * float64(l.fleet.Len()); l.owed >= 1 && l.rounds > 0 {
+	if l.rounds > 0 {
+		l.owed += l.churn * float64(l.fleet.Len())
+	}
+	if l.owed >= 1 {
 		from, n := l.fleet.Replace(int(l.owed))
 		l.owed = 0
 		if err := l.rebuild(from, n); err != nil {
