@@ -157,8 +157,15 @@ func TestRefusesWhoDoesNotListen(t *testing.T) {
 
 func TestOptionsOutOfBounds(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"-out", "x", "-series", "0"}, {"-out", "x", "-mix", "histograms"}, {"-out", "x", "-protocol", "v3"}, {"-out", "x", "-requests", "0"},
-		{"-out", "x", "-churn", "1.5"}, {"-out", "x", "-churn", "NaN"}, {"-out", "x", "-duration", "0"}, {"-out", "x", "more"},
+		{},
+		{"-out", "x", "-series", "0"},
+		{"-out", "x", "-mix", "histograms"},
+		{"-out", "x", "-protocol", "v3"},
+		{"-out", "x", "-requests", "0"},
+		{"-out", "x", "-churn", "1.5"},
+		{"-out", "x", "-churn", "NaN"},
+		{"-out", "x", "-duration", "0"},
+		{"-out", "x", "more"},
 	} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%q is taken", args)
