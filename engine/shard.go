@@ -100,8 +100,10 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	if !stale && (math.IsNaN(v) || math.IsInf(v, 0)) {
 		return ReasonNotFinite
 	}
-	if _, known := p.index[series.ID]; stale && !known {
-		return ReasonStale
+	if stale {
+		if _, known := p.index[series.ID]; !known {
+			return ReasonStale
+		}
 	}
 	i, reason := p.lookup(e, series, at)
 	if reason != ReasonNone {

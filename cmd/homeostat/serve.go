@@ -286,7 +286,13 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 		}
 		return err
 	})
-	g.Go(func() error { return rpcs.Serve(grpcListener) })
+	g.Go(func() error {
+		// Who is asked to end before serving began is told so by an error.
+		if err := rpcs.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		p.log.Info("Ending")
