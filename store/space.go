@@ -27,7 +27,7 @@ const (
 type space struct {
 	disk    disk
 	dir     string
-	least   uint64
+	least   atomic.Uint64
 	ballast int64
 	next    func() int64 // bytes of the next checkpoint
 
@@ -44,7 +44,7 @@ type space struct {
 // need is the free space below which nothing is taken in: room for the next
 // checkpoint, its older twin and a value-log file that is being rewritten.
 func (g *space) need() uint64 {
-	return max(g.least, 2*uint64(g.next())+valueLogFile)
+	return max(g.least.Load(), 2*uint64(g.next())+valueLogFile)
 }
 
 // admit says ErrNoSpace while there is too little. Between two looks at the

@@ -89,6 +89,32 @@ func TestAFullDiskIsSeenBeforeItIsFull(t *testing.T) {
 	}
 }
 
+// TestMinFreeBytesChangesWhileItRuns raises the floor above what is free and
+// lowers it again.
+func TestMinFreeBytesChangesWhileItRuns(t *testing.T) {
+	d := newFakeSpace(1000 * mib)
+	s := open(t, t.TempDir(), Config{MinFreeBytes: 200 * mib, BallastBytes: -1, disk: d})
+	defer s.Close()
+	if err := s.Admit(); err != nil {
+		t.Fatalf("with room: %v", err)
+	}
+	if err := s.SetMinFreeBytes(2000 * mib); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Admit(); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("under the raised floor: %v", err)
+	}
+	if err := s.SetMinFreeBytes(-1); err == nil {
+		t.Error("a negative floor was accepted")
+	}
+	if err := s.SetMinFreeBytes(200 * mib); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Admit(); err != nil {
+		t.Errorf("above the lowered floor: %v", err)
+	}
+}
+
 func TestPagesAreRefusedBeforeTheDiskIsFull(t *testing.T) {
 	d := newFakeSpace(1000 * mib)
 	s := open(t, t.TempDir(), Config{MinFreeBytes: 1, BallastBytes: ballast, disk: d})

@@ -118,9 +118,10 @@ func (s *Store) open() error {
 		return err
 	}
 	s.space = &space{
-		disk: s.cfg.disk, dir: s.dir, least: uint64(s.cfg.MinFreeBytes), ballast: s.cfg.BallastBytes,
+		disk: s.cfg.disk, dir: s.dir, ballast: s.cfg.BallastBytes,
 		next: func() int64 { return 0 },
 	}
+	s.space.least.Store(uint64(s.cfg.MinFreeBytes))
 	if f, err := s.cfg.disk.OpenFile(filepath.Join(s.dir, ballastName), os.O_RDONLY); err == nil {
 		s.space.held = true
 		f.Close()
@@ -251,6 +252,18 @@ func (s *Store) WriteSettle(asOf uint64, record []byte) error {
 		s.log.fail(err)
 		return fmt.Errorf("store: %w", err)
 	}
+	return nil
+}
+
+// SetMinFreeBytes puts another Config.MinFreeBytes in force, 0 being the default.
+// It may run beside everything else, and holds from the next look at the disk.
+func (s *Store) SetMinFreeBytes(bytes int64) error {
+	cfg := Config{MinFreeBytes: bytes}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	s.space.least.Store(uint64(cfg.withDefaults().MinFreeBytes))
+	s.space.look()
 	return nil
 }
 

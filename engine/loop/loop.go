@@ -84,6 +84,18 @@ func (l *Loop) Query(ctx context.Context, f func(*engine.Engine)) error {
 	return err
 }
 
+// SetQueue puts other bounds on what may wait, as Config.QueueBatches and
+// Config.QueueSamples, 0 being the default. What waits already stays.
+func (l *Loop) SetQueue(batches, samples int) error {
+	cfg := Config{QueueBatches: batches, QueueSamples: samples}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("loop: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	l.queue.bound(cfg.QueueBatches, cfg.QueueSamples)
+	return nil
+}
+
 // Reconcile says of actions that were decided in an earlier life, and whose
 // answer is not in the log, that their result is unknown: they may have been
 // performed, and are never tried again blindly. It is called between New and

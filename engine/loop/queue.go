@@ -75,6 +75,13 @@ func (q *queue) push(en *entry) error {
 	return nil
 }
 
+// bound changes how many batches, and samples in them, may wait.
+func (q *queue) bound(batches, samples int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.cfg.QueueBatches, q.cfg.QueueSamples = batches, samples
+}
+
 // force puts an entry at the end whatever waits and although senders are
 // refused already. It is for the answers of actuators, which are bounded by
 // the actions.

@@ -76,6 +76,37 @@ func TestQueueHoldsExactlyItsSamples(t *testing.T) {
 	})
 }
 
+// TestQueueBoundsChangeWhileBatchesWait raises and lowers them under a full queue.
+func TestQueueBoundsChangeWhileBatchesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{QueueBatches: 1}, newEngine(t, 1), &memory{})
+		submit := func() { go l.Submit(context.Background(), sized(1)) }
+		submit()
+		synctest.Wait()
+		if err := l.SetQueue(2, 10); err != nil {
+			t.Fatal(err)
+		}
+		submit()
+		synctest.Wait()
+		if s := l.Stats(); s.Queued != 2 {
+			t.Errorf("%d batches wait, want 2 after the bound was raised", s.Queued)
+		}
+		if err := l.SetQueue(1, 10); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Submit(context.Background(), sized(1)); !errors.Is(err, ErrBusy) {
+			t.Errorf("a batch beyond the lowered bound: %v, want ErrBusy", err)
+		}
+		if s := l.Stats(); s.Queued != 2 {
+			t.Errorf("%d batches wait: a lowered bound took one out", s.Queued)
+		}
+		if err := l.SetQueue(-1, 0); err == nil {
+			t.Error("a negative bound was accepted")
+		}
+		runOut(t, l)
+	})
+}
+
 // A batch that is larger than the bound would otherwise never get in.
 func TestQueueLetsOneLargeBatchIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

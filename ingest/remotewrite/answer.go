@@ -19,7 +19,7 @@ func written(w http.ResponseWriter, samples, histograms, exemplars int) {
 }
 
 // refuseHeaders answers a request whose body is not looked at.
-func (h *Handler) refuseHeaders(w http.ResponseWriter, r *http.Request, why Refusal) {
+func (h *terms) refuseHeaders(w http.ResponseWriter, r *http.Request, why Refusal) {
 	h.mu.Lock()
 	h.stats.Refused[why]++
 	h.mu.Unlock()
@@ -33,7 +33,7 @@ func (h *Handler) refuseHeaders(w http.ResponseWriter, r *http.Request, why Refu
 }
 
 // refuse answers a request of which nothing was taken.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p Protocol, q *request, e *refused) {
+func (h *terms) refuse(w http.ResponseWriter, r *http.Request, p Protocol, q *request, e *refused) {
 	h.mu.Lock()
 	h.stats.Refused[e.why]++
 	c := &h.stats.Protocols[p]
@@ -54,7 +54,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p Protocol, q *
 }
 
 // answer tells the sender what became of a request that was taken.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, p Protocol, q *request, receipt *engine.Receipt) {
+func (h *terms) answer(w http.ResponseWriter, r *http.Request, p Protocol, q *request, receipt *engine.Receipt) {
 	t := &q.tally
 	refused := receipt.Rejected()
 	partial := refused > 0 || !t.complete()
@@ -116,7 +116,7 @@ func (q *request) explain(receipt *engine.Receipt) string {
 
 // fail answers with a text and writes at most one log line. 503 is no fault of
 // the sender, and is counted rather than logged.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, status int, text string) {
+func (h *terms) fail(w http.ResponseWriter, r *http.Request, status int, text string) {
 	if status != http.StatusServiceUnavailable {
 		if h.logs.Allow() {
 			h.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "remote write request not taken whole",

@@ -24,7 +24,7 @@ func steady(t testing.TB, p Protocol, n int) (*receiver, *request, []byte) {
 func decodeInto(t testing.TB, h *Handler, p Protocol, q *request, raw []byte) {
 	q.reset()
 	q.raw = append(q.raw, raw...)
-	if refusal := h.decode(p, q); refusal != nil {
+	if refusal := h.terms.Load().decode(p, q); refusal != nil {
 		t.Fatal(refusal)
 	}
 }

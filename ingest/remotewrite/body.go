@@ -13,7 +13,7 @@ import (
 // receive reads the body into q.raw and makes room for it in q.body. Both
 // sizes are checked, and held against the bytes in flight, before there is
 // room for them. held is to be given back.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) (held int64, refusal *refused) {
+func (h *terms) receive(w http.ResponseWriter, r *http.Request, q *request) (held int64, refusal *refused) {
 	limit := h.cfg.Limits.CompressedBytes
 	if r.ContentLength > int64(limit) {
 		return 0, overLimit(RefusedCompressedSize, limit)

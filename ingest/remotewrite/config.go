@@ -3,6 +3,7 @@ package remotewrite
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 )
 
@@ -12,9 +13,12 @@ type Config struct {
 	// Limits bound one request.
 	Limits Limits
 	// SenderHeader names a request header that says who sends. Without it, or
-	// when the header is absent, it is the user of basic authentication, else
-	// the remote host. Default none.
+	// when the header is absent, it is who Identity says, else the user of basic
+	// authentication, else the remote host. Default none.
 	SenderHeader string
+	// Identity is who a request was authenticated as, empty when that is not
+	// known. Default: it is not.
+	Identity func(*http.Request) string
 	// OwnPrefix is the prefix of homeostat's own output; its series are
 	// absorbed here as own_output. Default "homeostat_score_".
 	OwnPrefix string
@@ -108,6 +112,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.LogsPerMinute, 30)
 	if c.Busy == nil {
 		c.Busy = func(error) bool { return false }
+	}
+	if c.Identity == nil {
+		c.Identity = func(*http.Request) string { return "" }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

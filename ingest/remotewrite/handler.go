@@ -24,18 +24,26 @@ type Submit func(ctx context.Context, b *engine.Batch) (engine.Receipt, error)
 
 // Handler is the HTTP handler of /api/v1/write.
 type Handler struct {
-	cfg      Config
 	naming   engine.Naming
 	submit   Submit
-	cache    *cache
 	types    *declarations
-	replicas *replicas
 	pool     sync.Pool
 	inFlight atomic.Int64
 	logs     *rate.Limiter
+	terms    atomic.Pointer[terms]
+	changing sync.Mutex // held by Reconfigure
 
 	mu    sync.Mutex
 	stats Stats
+}
+
+// terms are the configuration in force and what was made by it. A request keeps
+// to those that it began with.
+type terms struct {
+	*Handler
+	cfg      Config
+	cache    *cache
+	replicas *replicas
 }
 
 // New makes a handler that gives what it receives to submit. naming finds the
@@ -49,27 +57,58 @@ func New(cfg Config, naming engine.Naming, submit Submit) (*Handler, error) {
 	}
 	cfg = cfg.withDefaults()
 	h := &Handler{
-		cfg:      cfg,
-		naming:   naming,
-		submit:   submit,
-		cache:    newCache(cfg.CacheBytes, cfg.CacheAge),
-		types:    newDeclarations(cfg.MetadataNames, cfg.Limits.NameBytes),
-		replicas: newReplicas(cfg.Replicas),
-		logs:     rate.NewLimiter(rate.Limit(float64(cfg.LogsPerMinute)/60), cfg.LogsPerMinute),
+		naming: naming,
+		submit: submit,
+		types:  newDeclarations(cfg.MetadataNames, cfg.Limits.NameBytes),
+		logs:   rate.NewLimiter(rate.Limit(float64(cfg.LogsPerMinute)/60), cfg.LogsPerMinute),
 	}
 	h.pool.New = func() any { return newRequest() }
+	h.terms.Store(&terms{Handler: h, cfg: cfg, cache: newCache(cfg.CacheBytes, cfg.CacheAge), replicas: newReplicas(cfg.Replicas)})
 	return h, nil
+}
+
+// Reconfigure puts a sender header, limits and replica settings in force for the
+// requests that come from now on; the other fields of the configuration stay as
+// they were. An error leaves everything as it was.
+//
+// The known series are forgotten, because what the old terms let in need not
+// pass the new ones, and so are the elected replicas when their settings change.
+func (h *Handler) Reconfigure(sender string, limits Limits, elect Replicas) error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	was := h.terms.Load()
+	cfg := was.cfg
+	cfg.SenderHeader, cfg.Limits, cfg.Replicas = sender, limits, elect
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("remote write: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	now := &terms{Handler: h, cfg: cfg, cache: was.cache, replicas: was.replicas}
+	if cfg.Limits != was.cfg.Limits || cfg.Replicas != was.cfg.Replicas {
+		now.cache = newCache(cfg.CacheBytes, cfg.CacheAge)
+		now.cache.missed.Store(was.cache.missed.Load())
+		now.cache.evicted.Store(was.cache.evicted.Load())
+	}
+	if cfg.Replicas != was.cfg.Replicas {
+		now.replicas = newReplicas(cfg.Replicas)
+		was.replicas.mu.Lock()
+		now.replicas.switched, now.replicas.untold = was.replicas.switched, was.replicas.untold
+		was.replicas.mu.Unlock()
+	}
+	h.terms.Store(now)
+	return nil
 }
 
 // ServeHTTP takes one request in.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := h.terms.Load()
 	p, why := protocolOf(r)
 	if why != RefusedNone {
-		h.refuseHeaders(w, r, why)
+		t.refuseHeaders(w, r, why)
 		return
 	}
 	q := h.pool.Get().(*request)
-	again := h.serve(w, r, p, q)
+	again := t.serve(w, r, p, q)
 	q.reset()
 	if again && q.worthKeeping() {
 		h.pool.Put(q)
@@ -78,7 +117,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve takes a request with good headers in. It reports whether q may be used
 // again: a batch that was submitted and never answered may still be read.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p Protocol, q *request) (again bool) {
+func (h *terms) serve(w http.ResponseWriter, r *http.Request, p Protocol, q *request) (again bool) {
 	held, refusal := h.receive(w, r, q)
 	defer func() { h.inFlight.Add(-held) }()
 	if refusal == nil {
@@ -148,7 +187,7 @@ func protocolOfType(contentType string) (p Protocol, ok bool) {
 }
 
 // decode decompresses q.raw and makes the batch of it.
-func (h *Handler) decode(p Protocol, q *request) *refused {
+func (h *terms) decode(p Protocol, q *request) *refused {
 	body, err := s2.Decode(q.body[:0], q.raw)
 	if err != nil {
 		return refuse(RefusedSnappy, "")
@@ -159,7 +198,7 @@ func (h *Handler) decode(p Protocol, q *request) *refused {
 
 // interpret walks over q.body, finds the series and makes the batch. What it
 // refuses leaves nothing behind.
-func (h *Handler) interpret(p Protocol, q *request) *refused {
+func (h *terms) interpret(p Protocol, q *request) *refused {
 	now := h.cfg.Now()
 	generation := h.cache.generation(now)
 	h.cache.sweep(generation)
@@ -236,13 +275,16 @@ func (q *request) leaveOut(e *entry, samples, histograms int) {
 	}
 }
 
-// sender is who sends: the configured header, else the user of basic
-// authentication, else the remote host.
-func (h *Handler) sender(r *http.Request) string {
+// sender is who sends: the configured header, else who the request was
+// authenticated as, else the user of basic authentication, else the remote host.
+func (h *terms) sender(r *http.Request) string {
 	if h.cfg.SenderHeader != "" {
 		if name := r.Header.Get(h.cfg.SenderHeader); name != "" {
 			return senderName(name)
 		}
+	}
+	if name := h.cfg.Identity(r); name != "" {
+		return senderName(name)
 	}
 	if user, _, ok := r.BasicAuth(); ok && user != "" {
 		return senderName(user)
@@ -270,6 +312,6 @@ func senderName(s string) string {
 }
 
 // retryAfter is what a 503 asks for, in whole seconds, at least one.
-func (h *Handler) retryAfter() int {
+func (h *terms) retryAfter() int {
 	return max(1, int((h.cfg.RetryAfter+time.Second-1)/time.Second))
 }

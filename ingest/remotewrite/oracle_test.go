@@ -271,7 +271,7 @@ func compare(t *testing.T, p Protocol, data []byte) {
 	for round := range 2 { // the second time the series are known
 		q := newRequest()
 		q.body = append(q.body, data...)
-		refusal := r.interpret(p, q)
+		refusal := r.terms.Load().interpret(p, q)
 		decode := oracleV1
 		if p == V2 {
 			decode = oracleV2

@@ -15,7 +15,7 @@ import (
 
 // learn makes the series of the entries that the cache lacks, and looks again
 // at the declared type of those that it has.
-func (h *Handler) learn(q *request) *refused {
+func (h *terms) learn(q *request) *refused {
 	for _, k := range q.missing {
 		e := &q.entries[k]
 		if e.known != nil {
@@ -33,7 +33,7 @@ func (h *Handler) learn(q *request) *refused {
 }
 
 // retype replaces the entry's series when its declared type has changed.
-func (h *Handler) retype(e *entry) {
+func (h *terms) retype(e *entry) {
 	if e.known == ownOutput {
 		return
 	}
@@ -48,7 +48,7 @@ func (h *Handler) retype(e *entry) {
 
 // typeOf is what the series' own metadata declares (2.0) or what was declared
 // for its name (1.0).
-func (h *Handler) typeOf(e *entry, name string) engine.Type {
+func (h *terms) typeOf(e *entry, name string) engine.Type {
 	t := e.declared
 	switch {
 	case t == engine.TypeUnknown:
@@ -98,7 +98,7 @@ const maxPairs = 10_000
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // series checks q.pairs and makes the entry's series of them.
-func (h *Handler) series(q *request, e *entry) Reject {
+func (h *terms) series(q *request, e *entry) Reject {
 	if len(q.pairs) > h.cfg.Limits.Labels {
 		q.instead(fmt.Sprintf("a series has more than %d labels", h.cfg.Limits.Labels))
 		return RejectLabels
@@ -144,7 +144,7 @@ func (h *Handler) series(q *request, e *entry) Reject {
 }
 
 // checkLabel says what is wrong with one label.
-func (h *Handler) checkLabel(l labels.Label) (Reject, string) {
+func (h *terms) checkLabel(l labels.Label) (Reject, string) {
 	limits := &h.cfg.Limits
 	isName := l.Name == labels.MetricName
 	switch {

@@ -78,13 +78,14 @@ func (h *Handler) Stats() Stats {
 	h.mu.Lock()
 	s := h.stats
 	h.mu.Unlock()
-	s.CachedSeries, s.CachedBytes = h.cache.series.Load(), h.cache.bytes.Load()
-	s.CacheMisses, s.CacheEvicted = h.cache.missed.Load(), h.cache.evicted.Load()
+	t := h.terms.Load()
+	s.CachedSeries, s.CachedBytes = t.cache.series.Load(), t.cache.bytes.Load()
+	s.CacheMisses, s.CacheEvicted = t.cache.missed.Load(), t.cache.evicted.Load()
 	s.DeclaredNames, s.DroppedNames = h.types.size()
 	s.InFlightBytes = h.inFlight.Load()
-	h.replicas.mu.Lock()
-	s.Failovers, s.UntoldSeries = h.replicas.switched, h.replicas.untold
-	h.replicas.mu.Unlock()
+	t.replicas.mu.Lock()
+	s.Failovers, s.UntoldSeries = t.replicas.switched, t.replicas.untold
+	t.replicas.mu.Unlock()
 	return s
 }
 
