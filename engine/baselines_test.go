@@ -24,9 +24,13 @@ func TestBaselinesArePagedOnceEach(t *testing.T) {
 				t.Fatal("the list never ends")
 			}
 			var found []Baseline
-			found, place, more = r.engine.Baselines(place, scan, most, want)
+			var after []Place
+			found, after, place, more = r.engine.Baselines(place, scan, most, want)
 			if len(found) > most {
 				t.Errorf("%d in a page of %d", len(found), most)
+			}
+			if len(after) != len(found) || more && len(found) == most && after[most-1] > place {
+				t.Errorf("the places behind %d series are %v, the next is %v", len(found), after, place)
 			}
 			for _, b := range found {
 				ids = append(ids, b.Series.ID)

@@ -158,24 +158,25 @@ type Place uint64
 
 // Baselines lists the measurements from a place on, in an order that does not
 // depend on the number of shards, until it has looked at scan series or found
-// most that are wanted. It reports the place to go on from; ok is false at the
-// end.
-func (e *Engine) Baselines(from Place, scan, most int, want func(*Series) bool) (found []Baseline, next Place, ok bool) {
+// most that are wanted. after are the places to go on from behind each, next the
+// one to go on from behind all that was looked at; ok is false at the end.
+func (e *Engine) Baselines(from Place, scan, most int, want func(*Series) bool) (found []Baseline, after []Place, next Place, ok bool) {
 	slot := uint32(from)
 	for number := uint64(from) >> 32; number < Partitions; number, slot = number+1, 0 {
 		s := e.shardOf(uint8(number))
 		p := s.own(uint8(number))
 		for ; int(slot) < len(p.slots); slot++ {
 			if scan == 0 || len(found) == most {
-				return found, Place(number<<32 | uint64(slot)), true
+				return found, after, Place(number<<32 | uint64(slot)), true
 			}
 			scan--
 			if p.slots[slot].measure != 0 && want(p.slots[slot].series) {
 				found = append(found, s.baseline(p, slot))
+				after = append(after, Place(number<<32|uint64(slot+1)))
 			}
 		}
 	}
-	return found, 0, false
+	return found, after, 0, false
 }
 
 func (s *Shard) baseline(p *partition, i uint32) Baseline {

@@ -1,5 +1,7 @@
 package engine
 
+import "fmt"
+
 // Judgement is what a person says of an anomaly.
 type Judgement uint8
 
@@ -13,6 +15,16 @@ var judgementNames = [...]string{"", "false-alarm", "true"}
 
 // String is the judgement as the label command takes it.
 func (j Judgement) String() string { return judgementNames[j] }
+
+// ParseJudgement reads what String wrote.
+func ParseJudgement(s string) (Judgement, error) {
+	for j := JudgedFalse; j <= JudgedTrue; j++ {
+		if judgementNames[j] == s {
+			return j, nil
+		}
+	}
+	return 0, fmt.Errorf("judgement %q: want %s or %s", s, JudgedFalse, JudgedTrue)
+}
 
 // Label is a person's word on one anomaly. RequestID makes it idempotent; the
 // last label on an anomaly counts, and repeats count once.

@@ -25,9 +25,12 @@ const maxRevisions = 64
 type Board struct {
 	mu        sync.RWMutex
 	stories   map[engine.AnomalyID]*story
-	order     []engine.AnomalyID // by opening
-	incidents map[engine.IncidentID]*engine.Incident
-	incOrder  []engine.IncidentID
+	order     []*story // by opening
+	incidents map[engine.IncidentID]*group
+	incOrder  []*group // by opening
+	acts      []*act
+	byAction  map[engine.ActionID]*act
+	verdicts  []*verdict
 	labels    map[string]engine.Label // by request
 	undone    map[string]engine.Undo  // by the label's request
 	moves     map[engine.SeriesID]engine.ThresholdMove
@@ -48,17 +51,37 @@ type Counts struct {
 
 // story is what is known of one anomaly.
 type story struct {
-	revisions []*engine.Anomaly
-	dropped   int
-	labels    []string
-	outcomes  []engine.Outcome
-	incidents []engine.IncidentID
+	first, last uint64 // sequences of the opening and of the latest revision
+	revisions   []*engine.Anomaly
+	dropped     int
+	labels      []string
+	outcomes    []engine.Outcome
+	incidents   []engine.IncidentID
+}
+
+// group is the latest of one incident.
+type group struct {
+	first, last uint64
+	incident    *engine.Incident
+}
+
+// act is one decision, and what became of its action.
+type act struct {
+	seq      uint64
+	decision engine.Decision
+	result   engine.Result // 0 while there is no answer
+}
+
+// verdict is one outcome.
+type verdict struct {
+	seq     uint64
+	outcome engine.Outcome
 }
 
 // NewBoard makes an empty board; Load fills it from the log.
 func NewBoard() *Board {
 	return &Board{
-		stories: map[engine.AnomalyID]*story{}, incidents: map[engine.IncidentID]*engine.Incident{},
+		stories: map[engine.AnomalyID]*story{}, incidents: map[engine.IncidentID]*group{}, byAction: map[engine.ActionID]*act{},
 		labels: map[string]engine.Label{}, undone: map[string]engine.Undo{}, moves: map[engine.SeriesID]engine.ThresholdMove{},
 		news:   make(chan struct{}),
 		counts: Counts{Anomalies: map[string]uint64{}, Outcomes: map[[2]string]uint64{}, Decisions: map[string]uint64{}},
@@ -78,7 +101,7 @@ func (b *Board) Deliver(first uint64, records []engine.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, r := range records {
-		b.take(r)
+		b.take(first+uint64(i), r)
 		b.ring.push(first+uint64(i), r)
 	}
 	b.last = first + uint64(len(records)) - 1
@@ -118,23 +141,20 @@ func (b *Board) await(ctx context.Context, is func() bool) error {
 	}
 }
 
-func (b *Board) take(r engine.Record) {
+func (b *Board) take(seq uint64, r engine.Record) {
 	switch r := r.(type) {
 	case *engine.Anomaly:
-		b.takeAnomaly(r)
+		b.takeAnomaly(seq, r)
 	case *engine.Incident:
-		b.takeIncident(r)
+		b.takeIncident(seq, r)
 	case engine.Decision:
-		b.counts.Decisions[r.Verb.String()]++
+		b.takeDecision(seq, r)
+	case engine.Performed:
+		if a := b.byAction[r.Action]; a != nil {
+			a.result = r.Result
+		}
 	case engine.Outcome:
-		by := "person"
-		if r.By == engine.ByMeasurement {
-			by = r.By
-		}
-		b.counts.Outcomes[[2]string{r.Verdict.String(), by}]++
-		if s := b.stories[r.Anomaly]; s != nil {
-			s.outcomes = append(s.outcomes, r)
-		}
+		b.takeOutcome(seq, r)
 	case engine.ThresholdMove:
 		b.counts.Moves++
 		b.moves[r.Series] = r
@@ -148,20 +168,51 @@ func (b *Board) take(r engine.Record) {
 	}
 }
 
-func (b *Board) takeAnomaly(a *engine.Anomaly) {
+func (b *Board) takeDecision(seq uint64, d engine.Decision) {
+	b.counts.Decisions[d.Verb.String()]++
+	a := &act{seq: seq, decision: d}
+	b.acts = append(b.acts, a)
+	if d.Verb != engine.Hold {
+		b.byAction[d.Action.ID] = a
+	}
+	if len(b.acts) > maxStories {
+		if old := b.acts[0]; b.byAction[old.decision.Action.ID] == old {
+			delete(b.byAction, old.decision.Action.ID)
+		}
+		b.acts = b.acts[1:]
+	}
+}
+
+func (b *Board) takeOutcome(seq uint64, o engine.Outcome) {
+	by := "person"
+	if o.By == engine.ByMeasurement {
+		by = o.By
+	}
+	b.counts.Outcomes[[2]string{o.Verdict.String(), by}]++
+	b.verdicts = append(b.verdicts, &verdict{seq, o})
+	if len(b.verdicts) > maxStories {
+		b.verdicts = b.verdicts[1:]
+	}
+	if s := b.stories[o.Anomaly]; s != nil {
+		s.outcomes = append(s.outcomes, o)
+	}
+}
+
+func (b *Board) takeAnomaly(seq uint64, a *engine.Anomaly) {
 	s := b.stories[a.ID]
 	if s == nil {
-		s = &story{}
+		s = &story{first: seq}
 		b.stories[a.ID] = s
-		b.order = append(b.order, a.ID)
+		b.order = append(b.order, s)
 		if len(b.order) > maxStories {
-			delete(b.stories, b.order[0])
+			delete(b.stories, b.order[0].revisions[0].ID)
 			b.order = b.order[1:]
 		}
 	}
 	if a.Revision == engine.Opened {
 		b.counts.Anomalies[a.Kind.String()]++
 	}
+	s.last = seq
 	s.revisions = append(s.revisions, a)
 	if len(s.revisions) > maxRevisions {
 		s.revisions = append(s.revisions[:1], s.revisions[2:]...)
@@ -169,12 +220,14 @@ func (b *Board) takeAnomaly(a *engine.Anomaly) {
 	}
 }
 
-func (b *Board) takeIncident(i *engine.Incident) {
-	was := b.incidents[i.ID]
-	if was == nil {
-		b.incOrder = append(b.incOrder, i.ID)
+func (b *Board) takeIncident(seq uint64, i *engine.Incident) {
+	g := b.incidents[i.ID]
+	if g == nil {
+		g = &group{first: seq}
+		b.incidents[i.ID] = g
+		b.incOrder = append(b.incOrder, g)
 		if len(b.incOrder) > maxStories {
-			delete(b.incidents, b.incOrder[0])
+			delete(b.incidents, b.incOrder[0].incident.ID)
 			b.incOrder = b.incOrder[1:]
 		}
 		b.counts.Open++
@@ -182,7 +235,7 @@ func (b *Board) takeIncident(i *engine.Incident) {
 	if i.Revision == engine.Closed {
 		b.counts.Open = max(0, b.counts.Open-1)
 	}
-	b.incidents[i.ID] = i
+	g.last, g.incident = seq, i
 	for _, m := range i.Members {
 		if s := b.stories[m.Anomaly]; s != nil && (len(s.incidents) == 0 || s.incidents[len(s.incidents)-1] != i.ID) {
 			s.incidents = append(s.incidents, i.ID)
@@ -191,21 +244,3 @@ func (b *Board) takeIncident(i *engine.Incident) {
 }
 
 func (s *story) latest() *engine.Anomaly { return s.revisions[len(s.revisions)-1] }
-
-// known is the latest revision of an anomaly and of an incident; nil for one
-// that is not remembered.
-func (b *Board) known(anomaly engine.AnomalyID, incident engine.IncidentID) (*engine.Anomaly, *engine.Incident) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if s := b.stories[anomaly]; s != nil {
-		return s.latest(), b.incidents[incident]
-	}
-	return nil, b.incidents[incident]
-}
-
-// labelled is the anomaly that a label named, 0 when the label is not known.
-func (b *Board) labelled(request string) engine.AnomalyID {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.labels[request].Anomaly
-}

@@ -2,159 +2,150 @@ package serve
 
 import (
 	"context"
-	"fmt"
-	"slices"
+	"sort"
 	"strconv"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/wire"
 	homeostatv1 "github.com/homeostat/homeostat/proto/homeostat/v1"
 )
 
-// chooser is a filter, compiled.
-type chooser struct {
-	board    *Board
-	filter   *homeostatv1.Filter
-	events   []homeostatv1.EventKind
-	matchers []*labels.Matcher
+// This chapter is the lists of what was found. gRPC and HTTP are two faces of
+// it: they differ in how a filter is written and an entry is.
+
+// listing names a list of the board.
+type listing uint8
+
+const (
+	listAnomalies listing = iota
+	listIncidents
+	listActions
+	listOutcomes
+)
+
+// item is an entry of a list: the latest of what is told.
+type item struct {
+	first  uint64 // sequence of its beginning; lists are in this order
+	last   uint64 // sequence of record
+	record engine.Record
+	result engine.Result // of the decision's action; 0 for none
+	line   []byte        // of a baseline, which has no record
 }
 
-func newChooser(req *homeostatv1.WatchRequest, b *Board) (*chooser, error) {
-	c, err := compile(req.GetFilter(), b)
-	if err == nil {
-		c.events = req.GetEventKinds()
-	}
-	return c, err
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	// maxAnswerBytes bounds an answer, but for its first entry: what gRPC's
+	// clients take by default is 4 MiB.
+	maxAnswerBytes = 3 << 20
+	// stretch is how many entries are looked at while the board is held: who
+	// delivers waits meanwhile.
+	stretch = 1000
+)
+
+// place is where a page begins, and how long it may be.
+type place struct {
+	before uint64 // only what began before this sequence; 0 for all
+	most   int
 }
 
-func compile(f *homeostatv1.Filter, b *Board) (*chooser, error) {
-	c := &chooser{board: b, filter: f}
-	for _, m := range f.GetMatchers() {
-		op := labels.MatchEqual
-		switch m.GetOp() {
-		case homeostatv1.MatchOp_MATCH_OP_NOT_EQUAL:
-			op = labels.MatchNotEqual
-		case homeostatv1.MatchOp_MATCH_OP_REGEXP:
-			op = labels.MatchRegexp
-		case homeostatv1.MatchOp_MATCH_OP_NOT_REGEXP:
-			op = labels.MatchNotRegexp
-		}
-		lm, err := labels.NewMatcher(op, m.GetName(), m.GetValue())
-		if err != nil {
-			return nil, refuse(codes.InvalidArgument, "FILTER_INVALID", nil, "matcher on %q: %v", m.GetName(), err)
-		}
-		c.matchers = append(c.matchers, lm)
+// pageOf reads a page token and a size. The token is the sequence of the last
+// entry before the page, so that what comes in between moves nothing.
+func pageOf(token string, size int32) (place, error) {
+	p := place{most: int(size)}
+	if p.most <= 0 {
+		p.most = defaultPage
 	}
-	return c, nil
-}
-
-// wants says whether a record is selected. What cannot be judged is.
-func (c *chooser) wants(r engine.Record) bool {
-	kind := homeostatv1.EventKind_EVENT_KIND_ANOMALY
-	judged := func() bool { return true }
-	switch r := r.(type) {
-	case *engine.Anomaly:
-		judged = func() bool { return c.anomaly(r) }
-	case *engine.Incident:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_INCIDENT, func() bool { return c.incident(r) }
-	case engine.Decision:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_DECISION, func() bool { return c.about(0, r.Incident) }
-	case engine.Performed:
-		kind = homeostatv1.EventKind_EVENT_KIND_PERFORMED
-	case engine.Outcome:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_OUTCOME, func() bool { return c.about(r.Anomaly, r.Incident) }
-	case engine.ThresholdMove:
-		kind = homeostatv1.EventKind_EVENT_KIND_THRESHOLD_MOVE
-	case engine.Label:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_LABEL, func() bool { return c.about(r.Anomaly, 0) }
-	case engine.Undo:
-		kind, judged = homeostatv1.EventKind_EVENT_KIND_UNDO, func() bool { return c.about(c.board.labelled(r.Label), 0) }
-	}
-	return (len(c.events) == 0 || slices.Contains(c.events, kind)) && judged()
-}
-
-// about judges an event by the anomaly that it speaks of, or else by the
-// incident. One that is not known is selected.
-func (c *chooser) about(anomaly engine.AnomalyID, incident engine.IncidentID) bool {
-	a, i := c.board.known(anomaly, incident)
-	switch {
-	case a != nil:
-		return c.anomaly(a)
-	case i != nil:
-		return c.incident(i)
-	}
-	return true
-}
-
-func (c *chooser) anomaly(a *engine.Anomaly) bool {
-	f := c.filter
-	switch {
-	case len(f.GetKinds()) > 0 && !slices.Contains(f.GetKinds(), homeostatv1.Kind(a.Kind)),
-		f.GetWorkload() != "" && f.GetWorkload() != string(a.Series.Workload),
-		a.Peak.Float() < f.GetMinScore(),
-		f.GetOpenOnly() && a.Revision == engine.Closed:
-		return false
-	}
-	for _, m := range c.matchers {
-		if !m.Matches(a.Series.Labels.Get(m.Name)) {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *chooser) incident(i *engine.Incident) bool {
-	f := c.filter
-	if len(f.GetKinds()) > 0 && !slices.ContainsFunc(i.Members, func(m engine.Member) bool { return slices.Contains(f.GetKinds(), homeostatv1.Kind(m.Kind)) }) {
-		return false
-	}
-	if f.GetWorkload() != "" && f.GetWorkload() != string(i.Workload) || i.Peak.Float() < f.GetMinScore() ||
-		f.GetOpenOnly() && i.Revision == engine.Closed {
-		return false
-	}
-	if len(c.matchers) == 0 {
-		return true
-	}
-	c.board.mu.RLock()
-	defer c.board.mu.RUnlock()
-	return c.memberMatches(i)
-}
-
-// memberMatches asks with the board's lock held.
-func (c *chooser) memberMatches(i *engine.Incident) bool {
-	known := false
-	for _, m := range i.Members {
-		s := c.board.stories[m.Anomaly]
-		if s == nil {
-			continue
-		}
-		known = true
-		ls := s.latest().Series.Labels
-		if !slices.ContainsFunc(c.matchers, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) }) {
-			return true
-		}
-	}
-	return !known
-}
-
-// pageOf reads a page token, which is how many entries are passed, and a size.
-func pageOf(token string, size int32) (from, most int, err error) {
-	most = int(size)
-	if most <= 0 {
-		most = 100
-	}
-	most = min(most, 1000)
+	p.most = min(p.most, maxPage)
 	if token == "" {
-		return 0, most, nil
+		return p, nil
 	}
-	from, err = strconv.Atoi(token)
-	if err != nil || from < 0 {
-		return 0, 0, refuse(codes.InvalidArgument, "PAGE_TOKEN_INVALID", nil, "the page token %q is not one of ours", token)
+	before, err := strconv.ParseUint(token, 10, 64)
+	if err != nil || before == 0 {
+		return p, refuse(codes.InvalidArgument, "PAGE_TOKEN_INVALID", nil, "the page token %q is not one of ours", clip(token))
 	}
-	return from, most, nil
+	p.before = before
+	return p, nil
+}
+
+// clip shortens what strangers sent before it is quoted back.
+func clip(s string) string {
+	const most = 100
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// size and entry read a list; the caller holds the lock.
+func (b *Board) size(of listing) int {
+	return [...]int{len(b.order), len(b.incOrder), len(b.acts), len(b.verdicts)}[of]
+}
+
+func (b *Board) entry(of listing, i int) item {
+	switch of {
+	case listAnomalies:
+		s := b.order[i]
+		return item{first: s.first, last: s.last, record: s.latest()}
+	case listIncidents:
+		g := b.incOrder[i]
+		return item{first: g.first, last: g.last, record: g.incident}
+	case listActions:
+		a := b.acts[i]
+		return item{first: a.seq, last: a.seq, record: a.decision, result: a.result}
+	}
+	v := b.verdicts[i]
+	return item{first: v.seq, last: v.seq, record: v.outcome}
+}
+
+// list is a page of a list, what began last first, and the token of the next
+// page; that is empty on the last one.
+func (b *Board) list(of listing, c *chooser, at place) (page []item, next string) {
+	for more := true; more; {
+		b.mu.RLock()
+		i := b.size(of)
+		if at.before > 0 {
+			i = sort.Search(i, func(i int) bool { return b.entry(of, i).first >= at.before })
+		}
+		for end := max(0, i-stretch); i > end; i-- {
+			it := b.entry(of, i-1)
+			at.before = it.first
+			if !c.judges(it.record) {
+				continue
+			}
+			if len(page) == at.most {
+				b.mu.RUnlock()
+				return page, page[at.most-1].token()
+			}
+			page = append(page, it)
+		}
+		more = i > 0
+		b.mu.RUnlock()
+	}
+	return page, ""
+}
+
+// token is what a page after this entry begins with.
+func (it *item) token() string { return strconv.FormatUint(it.first, 10) }
+
+// fit makes the entries of an answer, as many as fit into one.
+func fit[T any](page []item, next string, turn func(*item) (entry T, bytes int, err error)) ([]T, string, error) {
+	out := make([]T, 0, len(page))
+	size := 0
+	for i := range page {
+		one, n, err := turn(&page[i])
+		if err != nil {
+			return nil, "", err
+		}
+		if size += n; i > 0 && size > maxAnswerBytes {
+			return out, page[i-1].token(), nil
+		}
+		out = append(out, one)
+	}
+	return out, next, nil
 }
 
 // ListAnomalies lists the latest revision of each anomaly, the newest first.
@@ -163,29 +154,17 @@ func (s *Service) ListAnomalies(_ context.Context, req *homeostatv1.ListAnomalie
 	if err != nil {
 		return nil, err
 	}
-	from, most, err := pageOf(req.GetPageToken(), req.GetPageSize())
+	at, err := pageOf(req.GetPageToken(), req.GetPageSize())
 	if err != nil {
 		return nil, err
 	}
-	s.board.mu.RLock()
-	defer s.board.mu.RUnlock()
+	page, next := s.board.list(listAnomalies, c, at)
 	out := &homeostatv1.ListAnomaliesResponse{}
-	passed := 0
-	for i := len(s.board.order) - 1; i >= 0; i-- {
-		a := s.board.stories[s.board.order[i]].latest()
-		if !c.anomaly(a) {
-			continue
-		}
-		if passed++; passed <= from {
-			continue
-		}
-		if len(out.Anomalies) == most {
-			out.NextPageToken = strconv.Itoa(from + most)
-			break
-		}
-		out.Anomalies = append(out.Anomalies, wire.AnomalyToProto(a))
-	}
-	return out, nil
+	out.Anomalies, out.NextPageToken, err = fit(page, next, func(it *item) (*homeostatv1.Anomaly, int, error) {
+		m := wire.AnomalyToProto(it.record.(*engine.Anomaly))
+		return m, proto.Size(m), nil
+	})
+	return out, err
 }
 
 // ListIncidents lists the latest revision of each incident, the newest first.
@@ -194,90 +173,15 @@ func (s *Service) ListIncidents(_ context.Context, req *homeostatv1.ListIncident
 	if err != nil {
 		return nil, err
 	}
-	from, most, err := pageOf(req.GetPageToken(), req.GetPageSize())
+	at, err := pageOf(req.GetPageToken(), req.GetPageSize())
 	if err != nil {
 		return nil, err
 	}
-	matchers := c.matchers
-	c.matchers = nil // the board's lock is held below
-	s.board.mu.RLock()
-	defer s.board.mu.RUnlock()
+	page, next := s.board.list(listIncidents, c, at)
 	out := &homeostatv1.ListIncidentsResponse{}
-	passed := 0
-	for k := len(s.board.incOrder) - 1; k >= 0; k-- {
-		i := s.board.incidents[s.board.incOrder[k]]
-		if !c.incident(i) {
-			continue
-		}
-		if len(matchers) > 0 && !(&chooser{board: s.board, matchers: matchers}).memberMatches(i) {
-			continue
-		}
-		if passed++; passed <= from {
-			continue
-		}
-		if len(out.Incidents) == most {
-			out.NextPageToken = strconv.Itoa(from + most)
-			break
-		}
-		out.Incidents = append(out.Incidents, wire.IncidentToProto(i))
-	}
-	return out, nil
-}
-
-// Explain says why an anomaly was one, and what became of it.
-func (s *Service) Explain(_ context.Context, req *homeostatv1.ExplainRequest) (*homeostatv1.ExplainResponse, error) {
-	id, err := engine.ParseAnomalyID(req.GetAnomalyId())
-	if err != nil {
-		return nil, refuse(codes.InvalidArgument, "ANOMALY_INVALID", nil, "%v", err)
-	}
-	s.board.mu.RLock()
-	defer s.board.mu.RUnlock()
-	st := s.board.stories[id]
-	if st == nil {
-		return nil, refuse(codes.NotFound, "ANOMALY_NOT_FOUND", nil, "the anomaly %v is not known", id)
-	}
-	a := st.revisions[0]
-	out := &homeostatv1.ExplainResponse{
-		Anomaly: wire.AnomalyToProto(st.latest()), DroppedRevisions: uint32(st.dropped), Counterfactual: a.Counterfactual(),
-	}
-	for _, r := range st.revisions {
-		out.Revisions = append(out.Revisions, wire.AnomalyToProto(r))
-	}
-	out.Sentences = sentences(a, st)
-	if mv, ok := s.board.moves[a.Series.ID]; ok {
-		out.LastMove = wire.ThresholdMoveToProto(mv)
-		out.Sentences = append(out.Sentences, fmt.Sprintf("The threshold of its series stands at %.2f since %q moved it from %.2f.",
-			mv.After.Open.Float(), mv.After.Cause, mv.Before.Open.Float()))
-	}
-	for _, request := range st.labels {
-		l := s.board.labels[request]
-		out.Labels = append(out.Labels, wire.LabelToProto(l))
-		out.Sentences = append(out.Sentences, fmt.Sprintf("%q said %s (label %q).", l.By, l.Judgement, l.RequestID))
-		if u, ok := s.board.undone[request]; ok {
-			out.Undos = append(out.Undos, wire.UndoToProto(u))
-			out.Sentences = append(out.Sentences, fmt.Sprintf("%q took label %q back.", u.By, u.Label))
-		}
-	}
-	for _, o := range st.outcomes {
-		out.Outcomes = append(out.Outcomes, wire.OutcomeToProto(o))
-	}
-	for _, i := range st.incidents {
-		out.IncidentIds = append(out.IncidentIds, i.String())
-	}
-	return out, nil
-}
-
-func sentences(a *engine.Anomaly, st *story) []string {
-	out := []string{
-		fmt.Sprintf("%s: %s.", a.Kind, a.Why()),
-		fmt.Sprintf("It scored %.2f where %.2f opens an anomaly (threshold set by %q).", a.Score.Float(), a.Threshold.Open.Float(), a.Threshold.Cause),
-		a.Counterfactual() + ".",
-	}
-	for _, f := range a.Factors {
-		out = append(out, fmt.Sprintf("%s scored %.2f: %s.", f.Name, f.Score.Float(), f.Text))
-	}
-	if last := st.latest(); last.Revision == engine.Closed {
-		out = append(out, "It has ended.")
-	}
-	return out
+	out.Incidents, out.NextPageToken, err = fit(page, next, func(it *item) (*homeostatv1.Incident, int, error) {
+		m := wire.IncidentToProto(it.record.(*engine.Incident))
+		return m, proto.Size(m), nil
+	})
+	return out, err
 }

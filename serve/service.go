@@ -62,10 +62,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Service is homeostat.v1.HomeostatService.
+// Service is homeostat.v1.HomeostatService, and the lists over HTTP.
 type Service struct {
 	homeostatv1.UnimplementedHomeostatServiceServer
 	cfg         Config
+	heartbeat   atomic.Int64 // ns; what cfg began with may be changed
+	most        atomic.Int64 // subscribers
 	board       *Board
 	log         Log
 	loop        Loop
@@ -78,7 +80,18 @@ type Service struct {
 
 // NewService makes the service over a board, the log behind it and the loop.
 func NewService(cfg Config, b *Board, log Log, l Loop) *Service {
-	return &Service{cfg: cfg.withDefaults(), board: b, log: log, loop: l}
+	cfg = cfg.withDefaults()
+	s := &Service{cfg: cfg, board: b, log: log, loop: l}
+	s.SetWatch(cfg.Heartbeat, cfg.MaxSubscribers)
+	return s
+}
+
+// SetWatch puts another heartbeat and bound on the streams in force; 0 is the
+// default. A stream that runs keeps its place and beats anew after its next beat.
+func (s *Service) SetWatch(heartbeat time.Duration, subscribers int) {
+	cfg := Config{Heartbeat: heartbeat, MaxSubscribers: subscribers}.withDefaults()
+	s.heartbeat.Store(int64(cfg.Heartbeat))
+	s.most.Store(int64(cfg.MaxSubscribers))
 }
 
 // refuse is an error with a reason that programs can read.
@@ -92,18 +105,26 @@ func refuse(code codes.Code, reason string, meta map[string]string, format strin
 
 // GetBaseline says what is normal for one measurement now.
 func (s *Service) GetBaseline(ctx context.Context, req *homeostatv1.GetBaselineRequest) (*homeostatv1.GetBaselineResponse, error) {
-	var id engine.SeriesID
-	if req.GetSeriesId() != "" {
-		var err error
-		if id, err = engine.ParseSeriesID(req.GetSeriesId()); err != nil {
-			return nil, refuse(codes.InvalidArgument, "SERIES_INVALID", nil, "%v", err)
-		}
-	} else {
+	id := req.GetSeriesId()
+	if id == "" {
 		ls, err := wire.LabelsFromProto(req.GetLabels())
 		if err != nil || ls.IsEmpty() {
 			return nil, refuse(codes.InvalidArgument, "SERIES_INVALID", nil, "want a series_id or labels: %v", err)
 		}
-		id = engine.SeriesID(labels.StableHash(ls))
+		id = engine.SeriesID(labels.StableHash(ls)).String()
+	}
+	b, err := s.baseline(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &homeostatv1.GetBaselineResponse{Baseline: wire.BaselineToProto(*b)}, nil
+}
+
+// baseline asks the loop for one.
+func (s *Service) baseline(ctx context.Context, text string) (*engine.Baseline, error) {
+	id, err := engine.ParseSeriesID(text)
+	if err != nil {
+		return nil, refuse(codes.InvalidArgument, "SERIES_INVALID", nil, "series id %q: want 16 hexadecimal digits", clip(text))
 	}
 	var b engine.Baseline
 	var ok bool
@@ -113,7 +134,7 @@ func (s *Service) GetBaseline(ctx context.Context, req *homeostatv1.GetBaselineR
 	if !ok {
 		return nil, refuse(codes.NotFound, "SERIES_NOT_FOUND", nil, "the series %v has no baseline", id)
 	}
-	return &homeostatv1.GetBaselineResponse{Baseline: wire.BaselineToProto(b)}, nil
+	return &b, nil
 }
 
 func unavailable(err error) error {
@@ -125,19 +146,30 @@ func unavailable(err error) error {
 
 // Label takes a person's word on an anomaly.
 func (s *Service) Label(ctx context.Context, req *homeostatv1.LabelRequest) (*homeostatv1.LabelResponse, error) {
+	l, err := s.label(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &homeostatv1.LabelResponse{Label: wire.LabelToProto(l)}, nil
+}
+
+// label returns the label that holds: the one that is asked for, or the one that
+// was given with the same request_id before.
+func (s *Service) label(ctx context.Context, req *homeostatv1.LabelRequest) (engine.Label, error) {
+	var none engine.Label
 	id, err := engine.ParseAnomalyID(req.GetAnomalyId())
 	if err != nil {
-		return nil, refuse(codes.InvalidArgument, "ANOMALY_INVALID", nil, "%v", err)
+		return none, refuse(codes.InvalidArgument, "ANOMALY_INVALID", nil, "anomaly id %q: want 16 hexadecimal digits", clip(req.GetAnomalyId()))
 	}
 	j := engine.Judgement(req.GetJudgement())
 	if j != engine.JudgedFalse && j != engine.JudgedTrue {
-		return nil, refuse(codes.InvalidArgument, "JUDGEMENT_INVALID", nil, "want a judgement: false alarm or true")
+		return none, refuse(codes.InvalidArgument, "JUDGEMENT_INVALID", nil, "want a judgement: false alarm or true")
 	}
 	if req.GetBy() == engine.ByMeasurement {
-		return nil, refuse(codes.InvalidArgument, "BY_RESERVED", nil, "%q is how outcomes say that nobody said them", engine.ByMeasurement)
+		return none, refuse(codes.InvalidArgument, "BY_RESERVED", nil, "%q is how outcomes say that nobody said them", engine.ByMeasurement)
 	}
 	if len(req.GetRequestId()) > 128 || len(req.GetBy()) > 256 || len(req.GetNote()) > 4096 {
-		return nil, refuse(codes.InvalidArgument, "TOO_LONG", nil, "request_id holds 128 bytes, by 256, note 4096")
+		return none, refuse(codes.InvalidArgument, "TOO_LONG", nil, "request_id holds 128 bytes, by 256, note 4096")
 	}
 	// One word after the other, so that two calls with one request_id cannot both
 	// find it unused.
@@ -153,25 +185,34 @@ func (s *Service) Label(ctx context.Context, req *homeostatv1.LabelRequest) (*ho
 	s.board.mu.RUnlock()
 	switch {
 	case repeated && known.Anomaly == id && known.Judgement == j:
-		return &homeostatv1.LabelResponse{Label: wire.LabelToProto(known)}, nil
+		return known, nil
 	case repeated:
-		return nil, refuse(codes.AlreadyExists, "REQUEST_ID_USED", nil, "the request_id was used for another label")
+		return none, refuse(codes.AlreadyExists, "REQUEST_ID_USED", nil, "the request_id was used for another label")
 	case a == nil:
-		return nil, refuse(codes.NotFound, "ANOMALY_NOT_FOUND", nil, "the anomaly %v is not known", id)
+		return none, refuse(codes.NotFound, "ANOMALY_NOT_FOUND", nil, "the anomaly %v is not known", id)
 	}
 	l := engine.Label{
 		RequestID: orMadeUp(req.GetRequestId()), Anomaly: id, Series: a.Series.ID, Partition: a.Series.Partition, Judgement: j,
-		By: req.GetBy(), Note: req.GetNote(), At: s.cfg.Now().UnixMilli(),
+		By: caller(ctx, req.GetBy()), Note: req.GetNote(), At: s.cfg.Now().UnixMilli(),
 	}
 	if err := s.loop.Send(ctx, l); err != nil {
-		return nil, unavailable(err)
+		return none, unavailable(err)
 	}
 	// It is durable. Who has the answer may take the label back at once, so that
 	// the board has to know it first.
 	if err := s.board.await(ctx, func() bool { _, ok := s.board.labels[l.RequestID]; return ok }); err != nil {
-		return nil, unavailable(err)
+		return none, unavailable(err)
 	}
-	return &homeostatv1.LabelResponse{Label: wire.LabelToProto(l)}, nil
+	return l, nil
+}
+
+// caller is who says something: with authentication on the name that was
+// proven, else the one that was given.
+func caller(ctx context.Context, given string) string {
+	if name := Caller(ctx); name != "" {
+		return name
+	}
+	return given
 }
 
 func orMadeUp(request string) string {
@@ -185,6 +226,19 @@ func orMadeUp(request string) string {
 
 // Undo takes a label back.
 func (s *Service) Undo(ctx context.Context, req *homeostatv1.UndoRequest) (*homeostatv1.UndoResponse, error) {
+	u, err := s.undo(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &homeostatv1.UndoResponse{Undo: wire.UndoToProto(u)}, nil
+}
+
+// undo returns the undo that holds, as label does.
+func (s *Service) undo(ctx context.Context, req *homeostatv1.UndoRequest) (engine.Undo, error) {
+	var none engine.Undo
+	if len(req.GetRequestId()) > 128 || len(req.GetBy()) > 256 {
+		return none, refuse(codes.InvalidArgument, "TOO_LONG", nil, "request_id holds 128 bytes, by 256")
+	}
 	s.saying.Lock()
 	defer s.saying.Unlock()
 	s.board.mu.RLock()
@@ -193,16 +247,16 @@ func (s *Service) Undo(ctx context.Context, req *homeostatv1.UndoRequest) (*home
 	s.board.mu.RUnlock()
 	switch {
 	case already:
-		return &homeostatv1.UndoResponse{Undo: wire.UndoToProto(undone)}, nil
+		return undone, nil
 	case !known:
-		return nil, refuse(codes.NotFound, "LABEL_NOT_FOUND", nil, "no label has the request_id %q", req.GetLabelRequestId())
+		return none, refuse(codes.NotFound, "LABEL_NOT_FOUND", nil, "no label has the request_id %q", clip(req.GetLabelRequestId()))
 	}
-	u := engine.Undo{RequestID: orMadeUp(req.GetRequestId()), Label: req.GetLabelRequestId(), By: req.GetBy(), At: s.cfg.Now().UnixMilli()}
+	u := engine.Undo{RequestID: orMadeUp(req.GetRequestId()), Label: req.GetLabelRequestId(), By: caller(ctx, req.GetBy()), At: s.cfg.Now().UnixMilli()}
 	if err := s.loop.Send(ctx, u); err != nil {
-		return nil, unavailable(err)
+		return none, unavailable(err)
 	}
 	if err := s.board.await(ctx, func() bool { _, ok := s.board.undone[u.Label]; return ok }); err != nil {
-		return nil, unavailable(err)
+		return none, unavailable(err)
 	}
-	return &homeostatv1.UndoResponse{Undo: wire.UndoToProto(u)}, nil
+	return u, nil
 }

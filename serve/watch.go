@@ -21,9 +21,9 @@ var errPageFull = errors.New("page full")
 
 // Watch streams what the log holds after a token, and then what comes.
 func (s *Service) Watch(req *homeostatv1.WatchRequest, stream homeostatv1.HomeostatService_WatchServer) error {
-	if s.subscribers.Add(1) > int64(s.cfg.MaxSubscribers) {
+	if most := s.most.Load(); s.subscribers.Add(1) > most {
 		s.subscribers.Add(-1)
-		return refuse(codes.ResourceExhausted, "TOO_MANY_SUBSCRIBERS", nil, "%d subscribers are the most", s.cfg.MaxSubscribers)
+		return refuse(codes.ResourceExhausted, "TOO_MANY_SUBSCRIBERS", nil, "%d subscribers are the most", most)
 	}
 	defer s.subscribers.Add(-1)
 	choose, err := newChooser(req, s.board)
@@ -105,7 +105,8 @@ func (w *watcher) send(m *homeostatv1.WatchResponse) error {
 
 // run sends what there is and what comes, until the subscriber is gone.
 func (w *watcher) run(gone <-chan struct{}, why func() error) error {
-	beat := time.NewTicker(w.service.cfg.Heartbeat)
+	every := w.service.heartbeat.Load()
+	beat := time.NewTicker(time.Duration(every))
 	defer beat.Stop()
 	due := true // the first heartbeat says that there is nothing more for now
 	for {
@@ -128,6 +129,10 @@ func (w *watcher) run(gone <-chan struct{}, why func() error) error {
 		case <-news:
 		case <-beat.C:
 			due = true
+			if now := w.service.heartbeat.Load(); now != every {
+				every = now
+				beat.Reset(time.Duration(every))
+			}
 		case <-gone:
 			return why()
 		}
