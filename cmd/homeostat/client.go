@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -35,6 +36,8 @@ type remote struct {
 	tls     bool
 	user    string
 	secret  string // path of a file that holds the password
+	token   string // path of a file that holds a token
+	plain   bool   // send the token without TLS wherever to
 }
 
 func (r *remote) flags(cmd *cobra.Command) {
@@ -44,7 +47,41 @@ func (r *remote) flags(cmd *cobra.Command) {
 	f.StringVar(&r.ca, "tls.ca-file", "", "file of the certificates to trust, instead of the system's")
 	f.StringVar(&r.user, "user", "", "user for basic authentication")
 	f.StringVar(&r.secret, "password-file", "", "file that holds the password")
+	f.StringVar(&r.token, "token-file", "", "file that holds a token")
+	f.BoolVar(&r.plain, "token-without-tls", false, "send the token unencrypted beyond this machine, where nobody else listens")
 }
+
+// bearer is the header of a token, on every call.
+func (r *remote) bearer() (bearerAuth, error) {
+	b, err := os.ReadFile(r.token)
+	if err != nil {
+		return bearerAuth{}, fmt.Errorf("reading --token-file: %w", err)
+	}
+	plain := r.plain
+	if host, _, err := net.SplitHostPort(r.address); err == nil {
+		plain = plain || isLoopback(host)
+	}
+	if !plain && !r.tls && r.ca == "" {
+		return bearerAuth{}, fmt.Errorf("%w: %s is not this machine, and without --tls the token could be read on the way: "+
+			"give --tls, or --token-without-tls where nobody else listens", errUsage, r.address)
+	}
+	return bearerAuth{"Bearer " + strings.TrimSpace(string(b)), plain}, nil
+}
+
+// bearerAuth is a credential that is sent over TLS, and plain where that is
+// allowed.
+type bearerAuth struct {
+	header string
+	plain  bool
+}
+
+// GetRequestMetadata returns the header.
+func (a bearerAuth) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": a.header}, nil
+}
+
+// RequireTransportSecurity keeps the token off a plain connection.
+func (a bearerAuth) RequireTransportSecurity() bool { return !a.plain }
 
 // basic is the header of basic authentication, on every call.
 func (r *remote) basic() (basicAuth, error) {
@@ -80,7 +117,16 @@ func (r *remote) dial() (homeostatv1.HomeostatServiceClient, func(), error) {
 		}
 	}
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
-	if r.user != "" {
+	switch {
+	case r.user != "" && r.token != "":
+		return nil, nil, fmt.Errorf("%w: --user and --token-file: want one of them", errUsage)
+	case r.token != "":
+		auth, err := r.bearer()
+		if err != nil {
+			return nil, nil, err
+		}
+		opts = append(opts, grpc.WithPerRPCCredentials(auth))
+	case r.user != "":
 		auth, err := r.basic()
 		if err != nil {
 			return nil, nil, err
@@ -263,15 +309,12 @@ func newLabel() *cobra.Command {
 		Short: "Say that an anomaly was a false alarm, or right",
 		Long: "Say that an anomaly was a false alarm, or right. The threshold of its series moves one step\n" +
 			"from the next second on; homeostat undo takes the label back.",
-		Args: exactly(2, "the ID of an anomaly and false-alarm or true"),
+		Args:              exactly(2, "the ID of an anomaly and false-alarm or true"),
+		ValidArgsFunction: completeJudgement,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			judgement := homeostatv1.Judgement_JUDGEMENT_TRUE
-			switch args[1] {
-			case engine.JudgedFalse.String():
-				judgement = homeostatv1.Judgement_JUDGEMENT_FALSE_ALARM
-			case engine.JudgedTrue.String():
-			default:
-				return fmt.Errorf("%w: %q: want false-alarm or true", errUsage, args[1])
+			judgement, err := engine.ParseJudgement(args[1])
+			if err != nil {
+				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			client, hangUp, err := r.dial()
 			if err != nil {
@@ -279,7 +322,7 @@ func newLabel() *cobra.Command {
 			}
 			defer hangUp()
 			answer, err := client.Label(cmd.Context(), &homeostatv1.LabelRequest{
-				AnomalyId: args[0], Judgement: judgement, By: by, Note: note, RequestId: request,
+				AnomalyId: args[0], Judgement: homeostatv1.Judgement(judgement), By: by, Note: note, RequestId: request,
 			})
 			if err != nil {
 				return r.told(err)

@@ -74,8 +74,28 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newTest(), newCheck(), newInspect(), newVersion())
+	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newTest(), newCheck(), newInspect(), newToken(), newVersion())
+	root.InitDefaultCompletionCmd()
+	completeFormats(root)
+	for _, below := range root.Commands() {
+		refuseUnknown(below)
+	}
 	return root
+}
+
+// refuseUnknown makes a command that only has others below it refuse words that
+// name none of them.
+func refuseUnknown(cmd *cobra.Command) {
+	if cmd.Runnable() || !cmd.HasSubCommands() {
+		return
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%w: unknown command %q%s", errUsage, args[0], suggestion(cmd, args[0]))
+		}
+		return cmd.Help()
+	}
 }
 
 func suggestion(cmd *cobra.Command, word string) string {

@@ -8,13 +8,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -34,7 +38,9 @@ import (
 type serveFlags struct {
 	config, storage, web, grpc, webConfig string
 	logLevel, logFormat                   string
-	insecure, profile                     bool
+	insecure, profile, lifecycle          bool
+	tokens                                string
+	poll                                  time.Duration
 	shards                                int
 	record                                string
 	history                               upstreamFlags
@@ -50,10 +56,13 @@ func newServe() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.config, "config.file", "", "configuration file")
+	fl.DurationVar(&f.poll, "config.poll-interval", 30*time.Second, "how often the configuration is looked at for changes; 0 for never")
 	fl.StringVar(&f.storage, "storage.path", "data", "directory of the store")
 	fl.StringVar(&f.web, "web.listen-address", "127.0.0.1:9860", "address for HTTP")
 	fl.StringVar(&f.grpc, "grpc.listen-address", defaultGRPCAddress, "address for gRPC")
 	fl.StringVar(&f.webConfig, "web.config.file", "", "TLS and authentication for HTTP, as Prometheus' exporters have it")
+	fl.StringVar(&f.tokens, "web.tokens.file", "", "tokens that let in, over HTTP and gRPC; see homeostat token new")
+	fl.BoolVar(&f.lifecycle, "web.enable-lifecycle", false, "reload the configuration on POST /-/reload")
 	fl.BoolVar(&f.insecure, "web.allow-insecure", false, "listen beyond loopback without authentication")
 	fl.BoolVar(&f.profile, "web.enable-pprof", false, "serve /debug/pprof")
 	fl.IntVar(&f.shards, "shards", min(runtime.GOMAXPROCS(0), 8), "number of shards; it changes no result")
@@ -64,6 +73,8 @@ func newServe() *cobra.Command {
 	f.history.last = model.Duration(14 * 24 * time.Hour)
 	fl.Var(&f.history.last, "bootstrap.last", "how much history to learn from, such as 12h, 14d or 2w")
 	fl.StringVar(&f.history.tokenFile, "bootstrap.bearer-token-file", "", "file with a token to send to that Prometheus")
+	complete(cmd, "log.level", "debug", "info", "warn", "error")
+	complete(cmd, "log.format", "logfmt", "json")
 	return cmd
 }
 
@@ -84,12 +95,17 @@ func (f *serveFlags) checkAddress(flag, address string, guarded bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: --%s %s: %w", errUsage, flag, address, err)
 	}
-	ip := net.ParseIP(host)
-	if f.insecure || guarded || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if f.insecure || guarded || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("%w: --%s %s is reachable from elsewhere and asks for no password: "+
-		"give --web.config.file for HTTP, or --web.allow-insecure if something in front of it guards it", errUsage, flag, address)
+		"give --web.tokens.file, for HTTP alone --web.config.file, or --web.allow-insecure if something in front of it guards it",
+		errUsage, flag, address)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // parts is a server, composed.
@@ -104,6 +120,9 @@ type parts struct {
 	pages   *serving.Pages
 	service *serving.Service
 	health  *health.Server
+	guard   *serving.Guard // nil without --web.tokens.file
+	reload  *reloader
+	hangUp  chan os.Signal // caught from the start, so that none ends the process
 }
 
 func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
@@ -116,14 +135,21 @@ func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.checkAddress("web.listen-address", f.web, f.webConfig != ""), f.checkAddress("grpc.listen-address", f.grpc, false)); err != nil {
+	guard, err := f.makeGuard()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(f.checkAddress("web.listen-address", f.web, guard != nil || f.webConfig != ""), f.checkAddress("grpc.listen-address", f.grpc, guard != nil))
+	if err != nil {
 		return err
 	}
 	s, err := store.Open(f.storage, store.Config{MinFreeBytes: cfg.Storage.MinFreeBytes})
 	if err != nil {
 		return err
 	}
-	p := &parts{screen: messages, log: log, store: s}
+	p := &parts{screen: messages, log: log, store: s, guard: guard, hangUp: make(chan os.Signal, 1)}
+	signal.Notify(p.hangUp, syscall.SIGHUP)
+	defer signal.Stop(p.hangUp)
 	if err = f.startRecording(p); err == nil {
 		err = f.serve(ctx, cfg, p)
 	}
@@ -131,6 +157,44 @@ func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
 		err = errors.Join(err, p.inputs.Close())
 	}
 	return errors.Join(err, s.Close())
+}
+
+// makeGuard makes the guard of --web.tokens.file, nil without one.
+func (f *serveFlags) makeGuard() (*serving.Guard, error) {
+	if f.tokens == "" {
+		return nil, nil
+	}
+	if f.webConfig != "" {
+		// Both read the one Authorization header, and each refuses the other's.
+		has, err := hasUsers(f.webConfig)
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			return nil, fmt.Errorf("%w: --web.tokens.file does not go with basic_auth_users in %s: take one of them", errUsage, f.webConfig)
+		}
+	}
+	tokens, err := loadTokens(f.tokens)
+	if err != nil {
+		return nil, err
+	}
+	return serving.NewGuard(tokens)
+}
+
+// hasUsers says whether a file of --web.config.file asks for passwords. What
+// else is in it is the toolkit's to check.
+func hasUsers(path string) (bool, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false, fmt.Errorf("--web.config.file: %w", err)
+	}
+	var f struct {
+		Users map[string]any `yaml:"basic_auth_users"`
+	}
+	if err := yaml.Unmarshal(b, &f); err != nil {
+		return false, fmt.Errorf("--web.config.file %s: it is not YAML, or basic_auth_users is not a map", path)
+	}
+	return len(f.Users) > 0, nil
 }
 
 // startRecording begins a recording. Its replay starts from nothing, and so must
@@ -182,6 +246,7 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 		return err
 	}
 	writeCfg.Logger = p.log
+	writeCfg.Identity = func(r *http.Request) string { return serving.Caller(r.Context()) }
 	writeCfg.Busy = func(err error) bool { return errors.Is(err, loop.ErrBusy) }
 	write, err := remotewrite.New(writeCfg, p.engine.Naming(), p.loop.Submit)
 	if err != nil {
@@ -190,11 +255,19 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	p.service = serving.NewService(serving.Config{
 		Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers, Watermark: p.loop.Told,
 	}, p.board, p.store, p.loop)
+	p.reload = &reloader{
+		config: f.config, tokens: f.tokens, log: p.log, now: time.Now, store: p.store, loop: p.loop, write: write, service: p.service,
+		guard: p.guard, running: *cfg, successful: true, at: time.Now(),
+	}
+	p.reload.tried = p.reload.contents()
 	registry := newRegistry(&figures{loop: p.loop, write: write})
-	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service})
+	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service, Guard: p.guard}, p.reload)
 	p.health = health.NewServer()
 	p.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	p.pages = &serving.Pages{Write: write, Registry: registry, Profile: f.profile}
+	p.pages = &serving.Pages{Write: write, Service: p.service, Guard: p.guard, Registry: registry, Profile: f.profile}
+	if f.lifecycle {
+		p.pages.Reload = p.reload.Reload
+	}
 	return nil
 }
 
@@ -261,6 +334,7 @@ func (f *serveFlags) serve(ctx context.Context, cfg *fileConfig, p *parts) error
 		}
 		return nil
 	})
+	g.Go(func() error { return p.reload.run(inner, p.hangUp, f.poll) })
 	f.listen(inner, g, p, web, rpc, endLoop)
 	return g.Wait()
 }
@@ -271,7 +345,7 @@ func (f *serveFlags) listen(ctx context.Context, g *errgroup.Group, p *parts, ht
 		Handler: p.pages.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
-	rpcs := grpc.NewServer()
+	rpcs := grpc.NewServer(p.guard.ServerOptions()...)
 	homeostatv1.RegisterHomeostatServiceServer(rpcs, p.service)
 	healthv1.RegisterHealthServer(rpcs, p.health)
 	reflection.Register(rpcs)
