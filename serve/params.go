@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"google.golang.org/grpc/codes"
 
@@ -170,5 +171,7 @@ func (p *params) selector(c *chooser) {
 	var err error
 	if c.matchers, err = parser.NewParser(parser.Options{}).ParseMetricSelector(v); err != nil {
 		p.fail("match[]: %v", err)
+	} else if !slices.ContainsFunc(c.matchers, func(m *labels.Matcher) bool { return !m.Matches("") }) {
+		p.fail("match[] selects everything: want a matcher that an absent label does not pass")
 	}
 }
