@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,10 +41,23 @@ func loadTokens(path string) ([]serving.Token, error) {
 	return tokens, nil
 }
 
+// redacted is what looks like a token, cut or whole.
+var redacted = regexp.MustCompile(`hst_[A-Za-z0-9_-]*`)
+
+// parseTokens reads the text of a file of tokens. An error holds no token,
+// wherever in the file somebody put one.
 func parseTokens(b []byte) ([]serving.Token, error) {
+	tokens, err := decodeTokens(b)
+	if err != nil {
+		return nil, errors.New(redacted.ReplaceAllString(err.Error(), "<secret>"))
+	}
+	return tokens, nil
+}
+
+func decodeTokens(b []byte) ([]serving.Token, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return nil, errors.New("it is not YAML") // what is wrong could quote a secret
+		return nil, errors.New("it is not YAML")
 	}
 	if len(doc.Content) == 0 {
 		return nil, errors.New("it is empty")
@@ -63,7 +77,6 @@ func parseTokens(b []byte) ([]serving.Token, error) {
 		}
 		digest, err := hex.DecodeString(e.SHA256)
 		if err != nil || len(digest) != len(t.Digest) {
-			// Somebody may have put the token itself here: it is not quoted.
 			return nil, fmt.Errorf("token %d: sha256 is not 64 hexadecimal digits", i+1)
 		}
 		copy(t.Digest[:], digest)
