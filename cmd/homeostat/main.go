@@ -43,6 +43,7 @@ func main() {
 func execute(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
+	finish(root)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -75,12 +76,17 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newTest(), newCheck(), newInspect(), newToken(), newVersion())
-	root.InitDefaultCompletionCmd()
 	completeFormats(root)
+	return root
+}
+
+// finish adds cobra's own completion command, once it is known where output goes,
+// and has every command that only groups others refuse what it doesn't know.
+func finish(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
 	for _, below := range root.Commands() {
 		refuseUnknown(below)
 	}
-	return root
 }
 
 // refuseUnknown makes a command that only has others below it refuse words that

@@ -20,6 +20,7 @@ func commandLine(args ...string) (stdout string, err error) {
 	root.SetOut(&out)
 	root.SetErr(&notes)
 	root.SetArgs(args)
+	finish(root)
 	err = root.ExecuteContext(context.Background())
 	return out.String(), err
 }
