@@ -1,5 +1,6 @@
 // Package serve is how people and tools reach a running homeostat: the gRPC
-// service homeostat.v1, and the pages and figures over HTTP.
+// service homeostat.v1, and the lists, pages and figures over HTTP. A guard lets
+// in who holds a token.
 //
 // A subscriber has a place of its own in the durable log and is only woken by
 // what is new. Who follows closely takes from a bounded ring of the newest
