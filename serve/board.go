@@ -23,6 +23,7 @@ const maxRevisions = 64
 
 // Board is the read model: the latest of what the log says. It fits loop.Sink.
 type Board struct {
+	most      int // entries of each list
 	mu        sync.RWMutex
 	stories   map[engine.AnomalyID]*story
 	order     []*story // by opening
@@ -81,6 +82,7 @@ type verdict struct {
 // NewBoard makes an empty board; Load fills it from the log.
 func NewBoard() *Board {
 	return &Board{
+		most:    maxStories,
 		stories: map[engine.AnomalyID]*story{}, incidents: map[engine.IncidentID]*group{}, byAction: map[engine.ActionID]*act{},
 		labels: map[string]engine.Label{}, undone: map[string]engine.Undo{}, moves: map[engine.SeriesID]engine.ThresholdMove{},
 		news:   make(chan struct{}),
@@ -175,7 +177,7 @@ func (b *Board) takeDecision(seq uint64, d engine.Decision) {
 	if d.Verb != engine.Hold {
 		b.byAction[d.Action.ID] = a
 	}
-	if len(b.acts) > maxStories {
+	if len(b.acts) > b.most {
 		if old := b.acts[0]; b.byAction[old.decision.Action.ID] == old {
 			delete(b.byAction, old.decision.Action.ID)
 		}
@@ -190,7 +192,7 @@ func (b *Board) takeOutcome(seq uint64, o engine.Outcome) {
 	}
 	b.counts.Outcomes[[2]string{o.Verdict.String(), by}]++
 	b.verdicts = append(b.verdicts, &verdict{seq, o})
-	if len(b.verdicts) > maxStories {
+	if len(b.verdicts) > b.most {
 		b.verdicts = b.verdicts[1:]
 	}
 	if s := b.stories[o.Anomaly]; s != nil {
@@ -204,7 +206,7 @@ func (b *Board) takeAnomaly(seq uint64, a *engine.Anomaly) {
 		s = &story{first: seq}
 		b.stories[a.ID] = s
 		b.order = append(b.order, s)
-		if len(b.order) > maxStories {
+		if len(b.order) > b.most {
 			delete(b.stories, b.order[0].revisions[0].ID)
 			b.order = b.order[1:]
 		}
@@ -226,7 +228,7 @@ func (b *Board) takeIncident(seq uint64, i *engine.Incident) {
 		g = &group{first: seq}
 		b.incidents[i.ID] = g
 		b.incOrder = append(b.incOrder, g)
-		if len(b.incOrder) > maxStories {
+		if len(b.incOrder) > b.most {
 			delete(b.incidents, b.incOrder[0].incident.ID)
 			b.incOrder = b.incOrder[1:]
 		}

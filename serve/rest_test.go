@@ -496,9 +496,14 @@ func TestReloadOverHTTPIsOffUnlessAsked(t *testing.T) {
 // The board forgets the oldest of everything that it lists.
 func TestTheBoardIsBounded(t *testing.T) {
 	d := newDesk(t, Config{})
+	const most = 50
+	if d.board.most != maxStories {
+		t.Errorf("a board keeps %d, want %d", d.board.most, maxStories)
+	}
+	d.board.most = most
 	a := trouble(1)
 	var records []engine.Record
-	for n := range maxStories + 10 {
+	for n := range most + 10 {
 		b := *a
 		b.ID = engine.AnomalyID(n + 1)
 		i := incidentOf(&b, engine.IncidentOpen)
@@ -511,8 +516,8 @@ func TestTheBoardIsBounded(t *testing.T) {
 		"anomalies": len(b.order), "their index": len(b.stories), "incidents": len(b.incOrder), "their index too": len(b.incidents),
 		"actions": len(b.acts), "answers": len(b.byAction), "outcomes": len(b.verdicts),
 	} {
-		if n != maxStories {
-			t.Errorf("%s: %d are kept, want %d", what, n, maxStories)
+		if n != most {
+			t.Errorf("%s: %d are kept, want %d", what, n, most)
 		}
 	}
 	if b.stories[10] != nil || b.stories[11] == nil {

@@ -130,8 +130,13 @@ func TestNoTokenLeaks(t *testing.T) {
 	for name, secret := range secrets {
 		bearer := []string{"Authorization", "Bearer " + secret}
 		for _, c := range [][2]string{
-			{"GET", "/metrics"}, {"GET", "/api/v1/anomalies"}, {"GET", "/api/v1/series"}, {"POST", "/api/v1/labels"}, {"POST", "/-/reload"},
-			{"GET", "/debug/pprof/cmdline"}, {"GET", "/none"},
+			{"GET", "/metrics"},
+			{"GET", "/api/v1/anomalies"},
+			{"GET", "/api/v1/series"},
+			{"POST", "/api/v1/labels"},
+			{"POST", "/-/reload"},
+			{"GET", "/debug/pprof/cmdline"},
+			{"GET", "/none"},
 		} {
 			code, text := r.call(t, c[0], c[1], "", bearer...)
 			fmt.Fprintln(&said, code, text)
