@@ -51,9 +51,9 @@ func (p *Pages) routes() []route {
 		{"/api/v1/incidents", RoleRead, s.restList(listIncidents, "incidents", incidentStates)},
 		{"/api/v1/actions", RoleRead, s.restList(listActions, "actions", nil)},
 		{"/api/v1/outcomes", RoleRead, s.restList(listOutcomes, "outcomes", nil)},
-		{"/api/v1/series", RoleRead, s.restSeries()},
-		{"/api/v1/labels", RoleLabel, s.restLabel()},
-		{"/api/v1/undo", RoleLabel, s.restUndo()},
+		{"/api/v1/series", RoleRead, p.whenReady(s.restSeries())},
+		{"/api/v1/labels", RoleLabel, p.whenReady(s.restLabel())},
+		{"/api/v1/undo", RoleLabel, p.whenReady(s.restUndo())},
 		{"/", anyRole, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			writeError(w, http.StatusNotFound, "not_found", "there is nothing here")
 		})},
@@ -84,6 +84,19 @@ func (p *Pages) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		sameOrigin.ServeHTTP(w, r)
+	})
+}
+
+// whenReady answers by 503 until Ready is called what asks the loop, which takes
+// nothing in before.
+func (p *Pages) whenReady(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.ready.Load() {
+			w.Header().Set("Retry-After", "1")
+			writeError(w, http.StatusServiceUnavailable, "unavailable", "homeostat is not ready")
+			return
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -55,7 +55,9 @@ func ask(t testing.TB, h http.Handler, method, target, body string, headers ...s
 }
 
 func (d *desk) pages() *Pages {
-	return &Pages{Write: http.NotFoundHandler(), Service: d.service, Registry: prometheus.NewRegistry()}
+	p := &Pages{Write: http.NotFoundHandler(), Service: d.service, Registry: prometheus.NewRegistry()}
+	p.Ready()
+	return p
 }
 
 // listOf decodes the data of a list.
@@ -470,6 +472,21 @@ func TestLabelsAndUndosOverHTTP(t *testing.T) {
 	got := post("/api/v1/labels", strings.Replace(label, "r1", "r2", 1))
 	if got.code != 503 || got.ErrorType != "unavailable" || got.header.Get("Retry-After") == "" {
 		t.Errorf("while the queue is full: %d %s %v", got.code, got.ErrorType, got.header)
+	}
+}
+
+// While the server warms up the lists answer from what the log said, and what
+// asks the loop is told to come again.
+func TestWhatAsksTheLoopWaitsUntilItRuns(t *testing.T) {
+	p := &Pages{Service: evening(t).service, Registry: prometheus.NewRegistry()}
+	h := p.Handler()
+	for path, method := range map[string]string{"/api/v1/series": "GET", "/api/v1/labels": "POST", "/api/v1/undo": "POST"} {
+		if a := ask(t, h, method, path, ""); a.code != 503 || a.ErrorType != "unavailable" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", path, a.code, a.ErrorType)
+		}
+	}
+	if a := ask(t, h, "GET", "/api/v1/anomalies", ""); a.code != 200 {
+		t.Errorf("the lists wait too: %d", a.code)
 	}
 }
 
