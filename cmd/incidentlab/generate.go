@@ -19,14 +19,18 @@ func generate(args []string, w io.Writer) error {
 	seed := fl.Uint64("seed", 1, "seed of the values")
 	name := fl.String("name", "", "name of the recording; by default leak_days with the seed")
 	out := fl.String("out", "", "folder that it is written to")
-	if err := fl.Parse(args); err != nil {
+	if done, err := parse(fl, args, w); done || err != nil {
 		return err
 	}
 	if *out == "" {
-		return fmt.Errorf("generate: want -out DIR")
+		return fmt.Errorf("generate: -out is empty: want a folder")
 	}
+	usual := fmt.Sprintf("leak_days_%d", *seed)
+	command := fmt.Sprintf("go run ./cmd/incidentlab generate -seed %d -out %s", *seed, *out)
 	if *name == "" {
-		*name = fmt.Sprintf("leak_days_%d", *seed)
+		*name = usual
+	} else if *name != usual {
+		command += " -name " + *name
 	}
 	r := rand.New(rand.NewPCG(*seed, 0x1eaf))
 	const days, step = 7, 2 * time.Minute
@@ -37,13 +41,16 @@ func generate(args []string, w io.Writer) error {
 	sick := r.IntN(instances[payment])
 	t := scorecard.Truth{
 		Name: *name, Generated: true, Seed: *seed, Compression: 1, ScrapeSeconds: step.Seconds(),
-		Command: fmt.Sprintf("go run ./cmd/incidentlab generate -seed %d -out %s", *seed, *out),
+		Command: command,
 		Start:   start, ScoredFrom: start.Add(3 * 24 * time.Hour), End: start.Add(length),
 		Faults: []scorecard.Fault{{
 			Kind: scorecard.Leak, Start: start.Add(from), End: start.Add(to), Workload: workloadOf(payment),
 			Words: fmt.Sprintf("instance %d of %s keeps %.1f MiB more an hour, under a daily season of ±60 MiB", sick, payment, grows),
 		}},
 		Nuisances: []scorecard.Fault{},
+	}
+	if err := t.Validate(); err != nil {
+		return err
 	}
 	series := leaking(r, length, step, from, to, sick, grows)
 	return save(w, *out, t, func(w io.Writer) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,11 +21,13 @@ import (
 
 // scraper is a real Prometheus over the shop.
 type scraper struct {
-	url   string
-	dir   string
-	cmd   *exec.Cmd
-	ended chan error
-	log   bytes.Buffer
+	url    string
+	dir    string
+	client http.Client
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	err    error        // how it ended; read it after ended
+	log    bytes.Buffer // likewise
 }
 
 type target struct {
@@ -38,7 +42,7 @@ func startScraper(ctx context.Context, binary string, every time.Duration, s *sh
 	if err != nil {
 		return nil, err
 	}
-	p := &scraper{dir: dir, ended: make(chan error, 1)}
+	p := &scraper{dir: dir, client: http.Client{Transport: &http.Transport{}}, ended: make(chan struct{})}
 	if err := p.start(ctx, binary, every, s); err != nil {
 		p.stop()
 		return nil, err
@@ -66,9 +70,12 @@ func (p *scraper) start(ctx context.Context, binary string, every time.Duration,
 		"--web.listen-address", address, "--log.level", "warn")
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
-		return err
+		return fmt.Errorf("starting Prometheus: %w", err)
 	}
-	go func() { p.ended <- p.cmd.Wait() }()
+	go func() {
+		defer close(p.ended)
+		p.err = p.cmd.Wait()
+	}()
 	return p.ready(ctx)
 }
 
@@ -102,22 +109,44 @@ func (p *scraper) ready(ctx context.Context) error {
 			return body.Close()
 		}
 		select {
-		case err := <-p.ended:
-			p.ended <- err
-			return fmt.Errorf("prometheus ended before it was ready: %w\n%s", err, p.log.Bytes())
+		case <-p.ended:
+			return p.gone()
 		case <-ctx.Done():
-			return fmt.Errorf("prometheus is not ready: %w", ctx.Err())
+			return fmt.Errorf("prometheus is not ready: %w", context.Cause(ctx))
 		case <-beat.C:
 		}
 	}
 }
 
-// stop ends Prometheus and removes what it wrote.
+// gone is the error of a Prometheus that ended by itself.
+func (p *scraper) gone() error {
+	return fmt.Errorf("prometheus ended: %w\n%s", cmp.Or(p.err, errors.New("without an error")), p.log.Bytes())
+}
+
+// guard calls fail when Prometheus ends before ctx does.
+func (p *scraper) guard(ctx context.Context, fail func(error)) {
+	select {
+	case <-p.ended:
+		fail(p.gone())
+	case <-ctx.Done():
+	}
+}
+
+// stop ends Prometheus, or kills it when it does not end, and removes what it
+// wrote.
 func (p *scraper) stop() {
 	if p.cmd != nil && p.cmd.Process != nil {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		<-p.ended
+		patience := time.NewTimer(20 * time.Second)
+		defer patience.Stop()
+		select {
+		case <-p.ended:
+		case <-patience.C:
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+		}
 	}
+	p.client.CloseIdleConnections()
 	os.RemoveAll(p.dir)
 }
 
@@ -126,7 +155,7 @@ func (p *scraper) get(ctx context.Context, path string, values url.Values) (io.R
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +212,9 @@ func (p *scraper) samples(ctx context.Context, from, to time.Time) ([]scraped, e
 			}
 		}
 		out = append(out, s)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("prometheus has no sample of the shop")
 	}
 	return out, nil
 }

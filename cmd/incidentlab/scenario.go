@@ -107,13 +107,27 @@ var scenarios = map[string]scenario{
 
 func scenarioNames() []string { return slices.Sorted(maps.Keys(scenarios)) }
 
+// plan is all that happens in a recording.
+type plan struct {
+	events   []event // in order of from
+	learning time.Duration
+	length   time.Duration
+}
+
+// How clear of the nearest event a nuisance is, so that it is clear whose an
+// alarm is: longer before it than [scorecard.Aftermath].
+const (
+	clearBefore = 45 * time.Minute
+	clearAfter  = 30 * time.Minute
+)
+
 // schedule says what happens in a recording: a pure function of the scenario and
-// the seed. Faults come after the learning stretch, at least two hours apart;
-// nuisances in the stretches between.
-func schedule(name string, seed uint64) ([]event, time.Duration, error) {
+// the seed. Faults come after the learning stretch, at least an hour and a half
+// apart; nuisances in the stretches between, if they find room there.
+func schedule(name string, seed uint64) (plan, error) {
 	s, ok := scenarios[name]
 	if !ok {
-		return nil, 0, fmt.Errorf("scenario %q: want one of %v", name, scenarioNames())
+		return plan{}, fmt.Errorf("scenario %q: want one of %v", name, scenarioNames())
 	}
 	r := rand.New(rand.NewPCG(seed, 0x1ab))
 	length := time.Duration(s.hours) * time.Hour
@@ -135,7 +149,6 @@ func schedule(name string, seed uint64) ([]event, time.Duration, error) {
 		events = append(events, f)
 	}
 	for _, n := range nuisances(r) {
-		// A nuisance keeps clear of the faults, so that the truth is clear.
 		for range 1000 {
 			n.from = between(learning+30*time.Minute, length-time.Hour)
 			long := 30 * time.Minute
@@ -144,7 +157,7 @@ func schedule(name string, seed uint64) ([]event, time.Duration, error) {
 			}
 			n.to = n.from + long
 			if !slices.ContainsFunc(events, func(e event) bool {
-				return n.from < e.to+45*time.Minute && e.from < n.to+30*time.Minute
+				return n.from < e.to+clearBefore && e.from < n.to+clearAfter
 			}) {
 				events = append(events, n)
 				break
@@ -152,7 +165,7 @@ func schedule(name string, seed uint64) ([]event, time.Duration, error) {
 		}
 	}
 	slices.SortFunc(events, func(a, b event) int { return int(a.from - b.from) })
-	return events, length, nil
+	return plan{events: events, learning: learning, length: length}, nil
 }
 
 // fault is what a kind of fault does, without its time.
@@ -193,24 +206,21 @@ func nuisances(r *rand.Rand) []event {
 	}
 }
 
-// truthOf writes down what a schedule does.
-func truthOf(name string, events []event, start time.Time, length time.Duration, compression, scrape float64, seed uint64, command string) scorecard.Truth {
-	t := scorecard.Truth{
-		Name: name, Command: command, Seed: seed, Compression: compression, ScrapeSeconds: scrape,
-		Start: start, ScoredFrom: start.Add(learning), End: start.Add(length),
-		Faults: []scorecard.Fault{}, Nuisances: []scorecard.Fault{},
-	}
-	for _, e := range events {
+// told is what a plan does as its truth tells it. A deploy, like any other fault,
+// ends when somebody begins to end it; the rollback then takes its time.
+func (p plan) told(start time.Time) (faults, nuisances []scorecard.Fault) {
+	faults, nuisances = []scorecard.Fault{}, []scorecard.Fault{} // never null in JSON
+	for _, e := range p.events {
 		f := scorecard.Fault{
 			Kind: e.kind, Start: start.Add(e.from), End: start.Add(e.to), Workload: workloadOf(e.service), Words: e.words(),
 		}
 		if e.harmless {
-			t.Nuisances = append(t.Nuisances, f)
+			nuisances = append(nuisances, f)
 		} else {
-			t.Faults = append(t.Faults, f)
+			faults = append(faults, f)
 		}
 	}
-	return t
+	return faults, nuisances
 }
 
 // workloadOf is the workload that homeostat makes of a service's labels.

@@ -18,13 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// condition is how an instance is at the moment: everything is as usual in the
-// zero value but for the pool.
+// condition is how an instance is at the moment, as usual in the zero value.
 type condition struct {
-	slower  float64 // its service time is multiplied by this; 0 is 1
-	fails   float64 // share of requests that it fails
-	pool    int     // workers it has left; 0 is all
-	version string  // empty is the first one
+	slower float64 // its service time is multiplied by this; 0 is 1
+	fails  float64 // share of requests that it fails, if more than usual
 }
 
 // instance is one process of a service, as far as its peers and Prometheus can
@@ -36,20 +33,21 @@ type instance struct {
 	pool    int           // workers
 	down    []*caller
 
-	state    atomic.Pointer[condition]
-	metrics  atomic.Pointer[http.Handler] // nil while no scrape is answered
-	meter    atomic.Pointer[meter]
-	leaked   atomic.Int64 // bytes
-	leak     [][]byte     // what holds them
-	leakLock sync.Mutex
+	state   atomic.Pointer[condition]
+	metrics atomic.Pointer[http.Handler] // nil while no scrape is answered
+	meter   atomic.Pointer[meter]
+	leaked  atomic.Int64 // bytes
 
-	working  chan struct{} // a place for each worker
-	lost     chan struct{} // places taken away from working, to give back
-	waiting  atomic.Int64
-	inFlight atomic.Int64
+	working   chan struct{} // a place for each worker that is free
+	lost      chan struct{} // places taken away from working, to give back
+	shrinking sync.Mutex    // held by who changes how many are lost
+	busy      atomic.Int64  // workers
+	waiting   atomic.Int64
+	inFlight  atomic.Int64
 
 	api, scrape net.Listener
 	servers     []*http.Server
+	serving     sync.WaitGroup
 }
 
 // meter is what an instance tells of itself since it started.
@@ -65,8 +63,8 @@ const (
 	maxWait      = 2 * time.Second // for a worker, then the request fails
 )
 
-// startInstance starts the servers of an instance on loopback.
-func startInstance(service string, number int, work time.Duration, pool int, down ...*caller) (*instance, error) {
+// newInstance is an instance of the first version that nobody can reach yet.
+func newInstance(service string, number int, work time.Duration, pool int, down ...*caller) *instance {
 	in := &instance{service: service, number: number, work: work, pool: pool, down: down}
 	in.working = make(chan struct{}, pool)
 	in.lost = make(chan struct{}, pool)
@@ -75,32 +73,41 @@ func startInstance(service string, number int, work time.Duration, pool int, dow
 	}
 	in.state.Store(&condition{})
 	in.begin("v1")
-	var err error
+	return in
+}
+
+// listen starts its servers on loopback; stop ends them.
+func (in *instance) listen() (err error) {
 	if in.api, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		return nil, err
+		return err
 	}
 	if in.scrape, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		in.api.Close()
-		return nil, err
+		return err
 	}
 	in.serve(in.api, http.HandlerFunc(in.handle))
 	in.serve(in.scrape, http.HandlerFunc(in.answerScrape))
-	return in, nil
+	return nil
 }
 
 func (in *instance) serve(l net.Listener, h http.Handler) {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	in.servers = append(in.servers, s)
-	go s.Serve(l)
+	in.serving.Go(func() { _ = s.Serve(l) }) // until it is closed
 }
 
+// stop ends its servers, and its connections to others.
 func (in *instance) stop() {
 	for _, s := range in.servers {
 		s.Close()
 	}
+	in.serving.Wait()
+	for _, d := range in.down {
+		d.http.CloseIdleConnections()
+	}
 }
 
-// podNames end in what a ReplicaSet of each version would append.
+// podHashes are what the ReplicaSet of each version puts into its pods' names.
 var podHashes = map[string]string{"v1": "7d9c5b6f4d", "v2": "5f8b6c9d7c"}
 
 // begin starts an instance's life anew: its counters are at zero and what it
@@ -126,35 +133,24 @@ func (in *instance) begin(version string) {
 	wrapped.MustRegister(m.requests, m.seconds, info,
 		gauge("container_memory_working_set_bytes", "Bytes that the instance holds.", in.held),
 		gauge("container_spec_memory_limit_bytes", "Bytes that it may hold.", func() float64 { return limitBytes }),
-		gauge("shop_pool_in_use", "Workers that work.", func() float64 { return float64(in.pool - len(in.working) - len(in.lost)) }),
+		gauge("shop_pool_in_use", "Workers that work.", func() float64 { return float64(in.busy.Load()) }),
 		gauge("shop_pool_waiting", "Requests that wait for a worker.", func() float64 { return float64(in.waiting.Load()) }),
 	)
 	for _, code := range []string{"200", "500"} {
 		m.requests.WithLabelValues(code)
 	}
-	in.leakLock.Lock()
-	in.leak = nil
 	in.leaked.Store(0)
-	in.leakLock.Unlock()
 	in.meter.Store(m)
 	h := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	in.metrics.Store(&h)
 }
 
-// held is how many bytes the instance holds, with a little of what a garbage
-// collector leaves lying about.
+// held is how many bytes the instance holds by its accounts, with a little of
+// what a garbage collector leaves lying about.
 func (in *instance) held() float64 {
 	garbage := 0.3 * math.Abs(rand.NormFloat64()) * (1 << 20)
 	const page = 32 << 10
 	return math.Round((float64(baseBytes+in.leaked.Load()+in.inFlight.Load()*requestBytes)+garbage)/page) * page
-}
-
-// hold leaks bytes.
-func (in *instance) hold(n int) {
-	in.leakLock.Lock()
-	defer in.leakLock.Unlock()
-	in.leak = append(in.leak, make([]byte, n))
-	in.leaked.Add(int64(n))
 }
 
 func (in *instance) answerScrape(w http.ResponseWriter, r *http.Request) {
@@ -169,11 +165,18 @@ func (in *instance) answerScrape(w http.ResponseWriter, r *http.Request) {
 	(*h).ServeHTTP(w, r)
 }
 
-// shrink takes workers out of the pool, or gives them back, until n are left.
-func (in *instance) shrink(n int) {
+// shrink takes workers out of the pool, or gives them back, until n are left or
+// ctx ends. It waits for those that work.
+func (in *instance) shrink(ctx context.Context, n int) {
+	in.shrinking.Lock()
+	defer in.shrinking.Unlock()
 	for in.pool-len(in.lost) > n {
-		<-in.working
-		in.lost <- struct{}{}
+		select {
+		case <-in.working:
+			in.lost <- struct{}{}
+		case <-ctx.Done():
+			return
+		}
 	}
 	for in.pool-len(in.lost) < n {
 		<-in.lost
@@ -213,7 +216,11 @@ func (in *instance) answer(ctx context.Context) error {
 		in.waiting.Add(-1)
 		return ctx.Err()
 	}
-	defer func() { in.working <- struct{}{} }()
+	in.busy.Add(1)
+	defer func() {
+		in.busy.Add(-1)
+		in.working <- struct{}{}
+	}()
 	c := in.state.Load()
 	took := in.work.Seconds() * math.Exp(0.25*rand.NormFloat64())
 	if c.slower > 0 {

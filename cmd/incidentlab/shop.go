@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/homeostat/homeostat/benchmarks/scorecard"
@@ -21,6 +22,9 @@ type shop struct {
 	crowd     float64 // times the usual customers, for surges and drops
 	extra     float64 // share of the customers that the job adds
 	versions  map[string]string
+	// turnedAway counts the customers that came when the shop was full.
+	turnedAway atomic.Int64
+	aside      sync.WaitGroup // what an event does while others begin
 }
 
 // clock turns real time into that of the recording.
@@ -45,41 +49,43 @@ func (c clock) real(offset time.Duration) time.Duration {
 	return time.Duration(float64(offset) / c.compression)
 }
 
-// openShop starts the services: a customer asks the front, which asks the
-// catalog and often the cart, which often asks for payment.
-func openShop() (*shop, error) {
+// newShop is the shop with its doors shut: a customer asks the front, which asks
+// the catalog and often the cart, which often asks for payment.
+func newShop() *shop {
 	s := &shop{instances: map[string][]*instance{}, crowd: 1, versions: map[string]string{}}
-	start := func(service string, work time.Duration, pool int, down ...*caller) error {
+	add := func(service string, work time.Duration, pool int, down ...*caller) {
 		for n := range instances[service] {
-			in, err := startInstance(service, n, work, pool, down...)
-			if err != nil {
-				s.close()
-				return err
-			}
-			s.instances[service] = append(s.instances[service], in)
+			s.instances[service] = append(s.instances[service], newInstance(service, n, work, pool, down...))
 		}
 		s.versions[service] = "v1"
-		return nil
 	}
-	if err := start(payment, 25*time.Millisecond, 32); err != nil {
-		return nil, err
-	}
-	if err := start(cart, 12*time.Millisecond, 32, newCaller(0.7, s.instances[payment])); err != nil {
-		return nil, err
-	}
-	if err := start(catalog, 8*time.Millisecond, 32); err != nil {
-		return nil, err
-	}
-	if err := start(front, 4*time.Millisecond, 96, newCaller(1, s.instances[catalog]), newCaller(0.7, s.instances[cart])); err != nil {
-		return nil, err
-	}
+	add(payment, 25*time.Millisecond, 32)
+	add(cart, 12*time.Millisecond, 32, newCaller(0.7, s.instances[payment]))
+	add(catalog, 8*time.Millisecond, 32)
+	add(front, 4*time.Millisecond, 96, newCaller(1, s.instances[catalog]), newCaller(0.7, s.instances[cart]))
 	s.customers, s.batch = newCaller(1, s.instances[front]), newCaller(1, s.instances[catalog])
+	return s
+}
+
+// openShop is a shop that can be reached; close ends it.
+func openShop() (*shop, error) {
+	s := newShop()
+	for _, service := range services {
+		for _, in := range s.instances[service] {
+			if err := in.listen(); err != nil {
+				s.close()
+				return nil, err
+			}
+		}
+	}
 	return s, nil
 }
 
 func (s *shop) close() {
-	for _, all := range s.instances {
-		for _, in := range all {
+	s.customers.http.CloseIdleConnections()
+	s.batch.http.CloseIdleConnections()
+	for _, service := range services {
+		for _, in := range s.instances[service] {
 			in.stop()
 		}
 	}
@@ -94,7 +100,7 @@ func rate(offset time.Duration) float64 {
 	return usualCustomers * (1 + 0.55*math.Sin(2*math.Pi*(h-8)/24) + 0.12*math.Sin(4*math.Pi*(h-3)/24))
 }
 
-// maxInFlight bounds the customers inside the shop; who comes then goes away.
+// maxInFlight bounds the customers inside the shop; who comes then is turned away.
 const maxInFlight = 4000
 
 // trade lets customers come until ctx ends, each when chance will have it.
@@ -135,15 +141,14 @@ func (s *shop) admit(ctx context.Context, inside chan struct{}, all *sync.WaitGr
 	select {
 	case inside <- struct{}{}:
 	default:
+		s.turnedAway.Add(1)
 		return
 	}
-	all.Add(1)
-	go func() {
-		defer all.Done()
+	all.Go(func() {
 		defer func() { <-inside }()
 		// What the shop answers is counted where it is answered.
 		_ = to.call(ctx)
-	}()
+	})
 }
 
 // stallAfter is how late a timer may ring: a busy processor is a few
@@ -176,8 +181,9 @@ func (s *shop) watchMachine(ctx context.Context) (stalls []scorecard.Stall) {
 	}
 }
 
-// live does what is scheduled, each at its time, until ctx ends.
+// live does what is scheduled, each at its time, until all is done or ctx ends.
 func (s *shop) live(ctx context.Context, events []event) {
+	defer s.aside.Wait()
 	type change struct {
 		at    time.Duration
 		event event
@@ -242,7 +248,7 @@ func (s *shop) apply(ctx context.Context, e event, over bool) {
 			}
 			return
 		}
-		go s.leak(ctx, e)
+		s.aside.Go(func() { s.leak(ctx, e) })
 		return
 	case scorecard.Silence:
 		s.silence(e, over)
@@ -259,7 +265,7 @@ func (s *shop) apply(ctx context.Context, e event, over bool) {
 			if !over {
 				left = int(e.size)
 			}
-			go in.shrink(left)
+			s.aside.Go(func() { in.shrink(ctx, left) })
 		}
 		return
 	case scorecard.Latency, noisyNeighbour:
@@ -279,13 +285,13 @@ func (s *shop) apply(ctx context.Context, e event, over bool) {
 
 // leak lets an instance keep memory, a little every minute of the recording.
 func (s *shop) leak(ctx context.Context, e event) {
-	perMinute := e.size * (1 << 20) / 60
+	perMinute := int64(e.size * (1 << 20) / 60)
 	for at := e.from; at < e.to; at += time.Minute {
 		if !s.until(ctx, at) {
 			return
 		}
 		for _, in := range s.hit(e) {
-			in.hold(int(perMinute))
+			in.leaked.Add(perMinute)
 		}
 	}
 }
@@ -304,8 +310,11 @@ func (s *shop) silence(e event, over bool) {
 // restart stops an instance's scrapes, and starts its life anew.
 func (s *shop) restart(e event, over bool) { s.silence(e, over) }
 
-// deploy brings a new version to one instance after the other, three minutes
-// apart, and at the end the old one back.
+// rolloutStep is how far apart the instances of a rollout are.
+const rolloutStep = 3 * time.Minute
+
+// deploy brings a new version to one instance after the other, and at the end
+// the old one back.
 func (s *shop) deploy(ctx context.Context, e event, over bool) {
 	version, to := "v2", condition{slower: e.size, fails: 0.06}
 	if over {
@@ -322,6 +331,6 @@ func (s *shop) deploy(ctx context.Context, e event, over bool) {
 		}
 		in.begin(version)
 		in.state.Store(&to)
-		at += 3 * time.Minute
+		at += rolloutStep
 	}
 }
