@@ -32,7 +32,19 @@ func generate(args []string, w io.Writer) error {
 	} else if *name != usual {
 		command += " -name " + *name
 	}
-	r := rand.New(rand.NewPCG(*seed, 0x1eaf))
+	t, series := slowLeak(*seed)
+	t.Name, t.Command = *name, command
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	return save(w, *out, t, func(w io.Writer) error {
+		return dump(w, series, func(at time.Time) time.Time { return at })
+	})
+}
+
+// slowLeak is a recording and its truth, but for its name and command.
+func slowLeak(seed uint64) (scorecard.Truth, []scraped) {
+	r := rand.New(rand.NewPCG(seed, 0x1eaf))
 	const days, step = 7, 2 * time.Minute
 	length := days * 24 * time.Hour
 	from := (4*24*time.Hour + time.Duration(r.Float64()*float64(18*time.Hour))).Round(time.Minute)
@@ -40,22 +52,15 @@ func generate(args []string, w io.Writer) error {
 	to := from + (36*time.Hour + time.Duration(r.Float64()*float64(12*time.Hour))).Round(time.Minute)
 	sick := r.IntN(instances[payment])
 	t := scorecard.Truth{
-		Name: *name, Generated: true, Seed: *seed, Compression: 1, ScrapeSeconds: step.Seconds(),
-		Command: command,
-		Start:   start, ScoredFrom: start.Add(3 * 24 * time.Hour), End: start.Add(length),
+		Generated: true, Seed: seed, Compression: 1, ScrapeSeconds: step.Seconds(),
+		Start: start, ScoredFrom: start.Add(3 * 24 * time.Hour), End: start.Add(length),
 		Faults: []scorecard.Fault{{
 			Kind: scorecard.Leak, Start: start.Add(from), End: start.Add(to), Workload: workloadOf(payment),
 			Words: fmt.Sprintf("instance %d of %s keeps %.1f MiB more an hour, under a daily season of ±60 MiB", sick, payment, grows),
 		}},
 		Nuisances: []scorecard.Fault{},
 	}
-	if err := t.Validate(); err != nil {
-		return err
-	}
-	series := leaking(r, length, step, from, to, sick, grows)
-	return save(w, *out, t, func(w io.Writer) error {
-		return dump(w, series, func(at time.Time) time.Time { return at })
-	})
+	return t, leaking(r, length, step, from, to, sick, grows)
 }
 
 // leaking makes the memory of three pods. A day moves each by 60 MiB up and
