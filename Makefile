@@ -8,7 +8,7 @@ FUZZTIME  ?= 10s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     = -s -w -X main.version=$(VERSION)
 
-.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults throughput peers clean
+.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults e2e-incidentlab throughput peers clean
 
 # One static binary.
 build:
@@ -70,7 +70,7 @@ throughput:
 
 # End to end, with the built binary and real peers. A peer that is absent is a
 # failure, never a skip; `make peers` gets them.
-e2e:
+e2e: e2e-incidentlab
 	$(GO) test -tags e2e -count=1 -parallel 8 -timeout 20m -run '^TestE2E' -v ./cmd/homeostat ./store
 
 e2e-prometheus:
@@ -79,6 +79,11 @@ e2e-prometheus:
 # Killed, pressed, insulted, and with a full disk. Needs root for a small tmpfs.
 e2e-faults:
 	$(GO) test -tags e2e -count=1 -timeout 10m -run '^TestE2E(Kill|Overload|Hostile|DiskFull|FullDisk|Recording)$$' -v ./cmd/homeostat ./store
+
+# A short recording with a real Prometheus, and one that is interrupted. Not beside
+# other tests: a machine that is busy is seen in what is recorded.
+e2e-incidentlab:
+	$(GO) test -tags e2e -count=1 -timeout 5m -run '^TestE2EIncidentLab' -v ./cmd/incidentlab
 
 peers:
 	./benchmarks/peers/build.sh prometheus

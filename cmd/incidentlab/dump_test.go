@@ -21,8 +21,9 @@ import (
 
 // dumped is a series as a reader of OpenMetrics sees it.
 type dumped struct {
-	at    []int64 // milliseconds
-	value []float64
+	labels labels.Labels
+	at     []int64 // milliseconds
+	value  []float64
 }
 
 // read parses OpenMetrics text and holds what every dump must keep: each line is
@@ -60,7 +61,7 @@ func read(t *testing.T, text []byte) map[string]*dumped {
 			}
 			s := series[ls.String()]
 			if s == nil {
-				s = &dumped{}
+				s = &dumped{labels: ls.Copy()}
 				series[ls.String()] = s
 			}
 			if n := len(s.at); n > 0 && *at <= s.at[n-1] {
