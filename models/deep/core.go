@@ -67,7 +67,8 @@ var (
 type Core struct {
 	Seed uint64 // of which windows are forgotten; set it before the first point
 
-	at     int64  // ms, the last point learnt
+	born   int64  // ms, the first point learnt
+	at     int64  // ms, the last one
 	points uint32 // learnt, saturating
 	hold   float32
 	held   uint8 // points for which hold still holds
@@ -94,6 +95,9 @@ type Core struct {
 
 // Points returns how many points have been learnt.
 func (c *Core) Points() int { return int(c.points) }
+
+// Born returns the time of the first point learnt, in ms.
+func (c *Core) Born() int64 { return c.born }
 
 // bounded keeps a finite value in a range in which no arithmetic overflows.
 func bounded(x float64) float64 { return max(-extreme, min(extreme, x)) }

@@ -112,6 +112,9 @@ func (c *Core) Learn(at int64, x float64, r *models.Reading, weight float64) {
 	x = bounded(x)
 	kept := r.Scratch()
 	z := c.zOf(x)
+	if c.points == 0 {
+		c.born = at
+	}
 	c.learnNews(kept[keptScore])
 	for i := range c.ranks {
 		if a := kept[keptSize+i]; a != unknown {

@@ -33,7 +33,7 @@ const (
 	windowsKind            // the windows
 
 	headerSize = 4
-	placeSize  = 8 + 8 + 4 + 4 + 1 + 8*placeFloats + 2*recent
+	placeSize  = 8 + 8 + 8 + 4 + 4 + 1 + 8*placeFloats + 2*recent
 	shareSize  = 4 * bins
 	// placeFloats is the number of float64 of a place, see Core.floats.
 	placeFloats = 4 + 4 + 2 + 1 + 2*spans + 2*prototype.Features + 1
@@ -97,6 +97,7 @@ func (c *Core) floats() (out [placeFloats]*float64) {
 func (c *Core) appendPlace(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint64(b, c.Seed)
+	b = le.AppendUint64(b, uint64(c.born))
 	b = le.AppendUint64(b, uint64(c.at))
 	b = le.AppendUint32(b, c.points)
 	b = le.AppendUint32(b, math.Float32bits(c.hold))
@@ -112,9 +113,9 @@ func (c *Core) appendPlace(b []byte) []byte {
 
 func (c *Core) parsePlace(b []byte) bool {
 	le := binary.LittleEndian
-	c.Seed, c.at, c.points = le.Uint64(b), int64(le.Uint64(b[8:])), le.Uint32(b[16:])
-	c.hold, c.held = math.Float32frombits(le.Uint32(b[20:])), b[24]
-	b = b[25:]
+	c.Seed, c.born, c.at = le.Uint64(b), int64(le.Uint64(b[8:])), int64(le.Uint64(b[16:]))
+	c.points, c.hold, c.held = le.Uint32(b[24:]), math.Float32frombits(le.Uint32(b[28:])), b[32]
+	b = b[33:]
 	good := c.points > 0 && c.points <= math.MaxUint32-recent && c.held <= recent && c.hold-c.hold == 0
 	for _, v := range c.floats() {
 		*v = math.Float64frombits(le.Uint64(b))
