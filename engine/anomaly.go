@@ -25,12 +25,14 @@ const (
 	KindLostSeason
 	KindSilence
 	KindDataFault
+	KindNovelty // a value that the series never had
+	KindShape   // a course of values that the series never took
 	numKinds
 )
 
 var kindNames = [numKinds]string{
 	"", "spike", "dip", "level_shift", "latency_rise", "traffic_surge", "traffic_drop",
-	"error_ratio", "leak", "lost_season", "silence", "data_fault",
+	"error_ratio", "leak", "lost_season", "silence", "data_fault", "novelty", "shape",
 }
 
 // String is the kind's name in output and scenarios.
@@ -39,6 +41,19 @@ func (k Kind) String() string {
 		return "kind(" + strconv.Itoa(int(k)) + ")"
 	}
 	return kindNames[k]
+}
+
+const (
+	tierLean = "lean"
+	tierDeep = "deep"
+)
+
+// tierOf is the tier that finds a kind of trouble.
+func tierOf(k Kind) string {
+	if k == KindNovelty || k == KindShape {
+		return tierDeep
+	}
+	return tierLean
 }
 
 // ParseKind reads what String wrote.
@@ -122,7 +137,7 @@ type Anomaly struct {
 	Score     models.Score // of the point at At
 	Peak      models.Score // the highest so far in this episode
 	Threshold Threshold    // in force at At
-	Tier      string       // which tier scored: "lean"
+	Tier      string       // which tier scored: "lean" or "deep"
 	Factors   []Factor
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	// OwnPrefix is the prefix of homeostat's own output; series that carry it
 	// are refused. Default "homeostat_score_".
 	OwnPrefix string
+	// Deep chooses the series that the deep tier looks at too. Default none.
+	Deep Deep
 	// Trace makes Step and Close report every measurement in Effects.Scored.
 	Trace bool
 }
@@ -79,6 +81,7 @@ func (c Config) withDefaults() Config {
 		{&c.MaxSeries, ptr(5_000_000)},
 		{&c.MaxMembers, ptr(256)},
 		{&c.MaxLabels, ptr(100_000)},
+		{&c.Deep.MaxBytes, ptr(defaultDeepBytes)},
 	} {
 		if *n.field == 0 {
 			*n.field = *n.value
@@ -122,6 +125,9 @@ func (c Config) Validate() error {
 		if n.value < 0 {
 			return fmt.Errorf("%s %d: want 0 or more", n.name, n.value)
 		}
+	}
+	if err := c.Deep.validate(); err != nil {
+		return err
 	}
 	return c.Naming.Validate()
 }

@@ -26,6 +26,11 @@ type Scored struct {
 	Reading models.Reading
 	Alarm   bool // an episode is open after this point
 	Opened  bool // it opened at this point
+
+	// Deep is what the deep tier said, and DeepOpen its configured threshold; both
+	// are zero for a series that it does not look at.
+	Deep     models.Reading
+	DeepOpen models.Score
 }
 
 // Effects is what came out of the engine. The zero value is ready; Reset keeps

@@ -37,6 +37,10 @@ type Engine struct {
 	redone   bool // records were redone: the pages are older than the log
 	series   int  // received, as of the last settle
 	measured int
+
+	deeps       int  // series that the deep tier looks at
+	deepRefused int  // those that match and found no room
+	deepLoaded  bool // pages were loaded, and nobody has looked who of them keeps the deep tier
 }
 
 // New makes an engine with an empty state. shards is from 1 to MaxShards and
@@ -138,6 +142,7 @@ type Baseline struct {
 	Alarm        bool  // an episode is open
 	IntervalMS   int64 // estimated, ms
 	Bytes        int   // of the record
+	Deep         int   // points that the deep tier learnt; 0 where it does not look
 }
 
 // Baseline looks a measurement up.
@@ -204,6 +209,9 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 		b.Lower, b.Upper, _ = s.engine.model.Bounds(&m.core, p.season(m), next, open)
 	}
 	b.Bytes = len(p.appendSlot(nil, i))
+	if m.deep != 0 {
+		b.Deep = p.deeps[m.deep-1].Points()
+	}
 	return b
 }
 

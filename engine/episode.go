@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/homeostat/homeostat/models"
+	"github.com/homeostat/homeostat/models/deep"
 )
 
 // episodeKey names the episode of one channel of a slot.
@@ -70,8 +71,14 @@ func (x *point) kind(side int8) Kind {
 	if x.channel == channelSlow && x.lost {
 		return KindLostSeason
 	}
-	if x.channel == channelSlow {
+	switch x.channel {
+	case channelSlow:
 		return KindLeak
+	case channelDeep:
+		if deep.Record(x.reading) {
+			return KindNovelty
+		}
+		return KindShape
 	}
 	kind := kindOf(x.part.slots[x.slot].class, side)
 	if (kind == KindSpike || kind == KindDip) && x.lostSeason() {
@@ -121,7 +128,7 @@ func (s *Shard) say(x *point, ep *episode, rev Revision, c *cause) {
 	a := &Anomaly{
 		ID: ep.ID, Revision: rev, Series: series, Kind: ep.Kind, Epoch: c.epoch, At: x.at, OpenedAt: ep.OpenedAt,
 		Value: x.value, Expected: x.reading.Expected, Score: x.reading.Score, Peak: ep.Peak,
-		Threshold: x.standing, Tier: "lean", Direction: direction(x.reading.Residual),
+		Threshold: x.standing, Tier: tierOf(ep.Kind), Direction: direction(x.reading.Residual),
 	}
 	a.Lower, a.Upper = s.bounds(x)
 	a.Factors = s.factors(x, a)
@@ -150,6 +157,8 @@ func (s *Shard) bounds(x *point) (lower, upper float64) {
 	switch {
 	case x.channel == channelSlow:
 		return x.reading.Expected - x.reading.Scale, x.reading.Expected + x.reading.Scale
+	case x.channel == channelDeep:
+		return x.part.deeps[m.deep-1].Bounds(x.at, x.value, x.standing.Open)
 	case m.ratio != 0:
 		return s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/homeostat/homeostat/models"
+	"github.com/homeostat/homeostat/models/deep"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
 	"github.com/homeostat/homeostat/models/trend"
@@ -41,7 +42,13 @@ const (
 	tagEpisode   = 7 // once for each episode
 	tagThreshold = 8
 	tagGroup     = 9 // in a group's record: everything
+	tagDeep      = 10
 )
+
+// storedAlarms is how many alarms tagAlarms holds: the main and the slow one.
+// What the deep tier keeps is in a part of its own, which a reader that does not
+// know it passes over.
+const storedAlarms = channelSlow + 1
 
 // partVersion is the version of each part written today.
 const partVersion = 1
@@ -142,18 +149,21 @@ func (p *partition) appendSlot(b []byte, i uint32) []byte {
 	if m.trend != 0 {
 		b = appendPart(b, tagTrend, func(b []byte) []byte { return mustAppend(p.trends[m.trend-1].AppendBinary(b)) })
 	}
-	if m.alarm != ([numChannels]alarm{}) {
+	if [storedAlarms]alarm(m.alarm[:storedAlarms]) != ([storedAlarms]alarm{}) {
 		b = appendPart(b, tagAlarms, func(b []byte) []byte {
-			for _, a := range m.alarm {
+			for _, a := range m.alarm[:storedAlarms] {
 				b = append(b, boolByte(a.Open), a.Quiet)
 			}
 			return b
 		})
 	}
-	for ch := range uint8(numChannels + 1) {
+	for ch := range silentEpisode + 1 {
 		if ep := p.episodes[episodeKey{i, ch}]; ep != nil {
 			b = appendPart(b, tagEpisode, func(b []byte) []byte { return ep.append(append(b, ch)) })
 		}
+	}
+	if p.hasDeep(i, m) {
+		b = appendPart(b, tagDeep, func(b []byte) []byte { return p.appendDeep(b, i, m) })
 	}
 	if mv := p.moved[i]; mv != nil {
 		b = appendPart(b, tagThreshold, func(b []byte) []byte {
@@ -255,7 +265,7 @@ func (e *Engine) LoadPage(id PageID, b []byte) error {
 	p := e.partition(id.Partition)
 	s := e.shardOf(id.Partition)
 	s.activate(p)
-	s.loaded = true
+	s.loaded, e.deepLoaded = true, true
 	if groups {
 		return p.loadGroups(id, int(count), r)
 	}
@@ -300,6 +310,7 @@ type loadedSlot struct {
 	season   *lean.Season
 	ratio    *ratio.Core
 	trend    *trend.Core
+	deep     *deep.Core
 	alarm    [numChannels]alarm
 	episodes map[uint8]*episode
 	moved    *movedThreshold
@@ -362,19 +373,18 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		l.trend = &trend.Core{}
 		return l.trend.UnmarshalBinary(r.b)
 	case tagAlarms:
-		for ch := range l.alarm {
+		for ch := range storedAlarms {
 			l.alarm[ch] = models.Alarm{Open: r.byte() != 0, Quiet: r.byte()}
 		}
 	case tagEpisode:
 		ch := r.byte()
-		if l.episodes == nil {
-			l.episodes = map[uint8]*episode{}
-		}
 		ep := r.episode()
 		if ep == nil || ch > silentEpisode {
 			return errors.New("no episode")
 		}
-		l.episodes[ch] = ep
+		l.keep(ch, ep)
+	case tagDeep:
+		return l.readDeep(r)
 	case tagThreshold:
 		l.moved = &movedThreshold{
 			Steps: int8(r.byte()), Prev: int8(r.byte()), From: r.varint(), Version: uint32(r.uvarint()), Cause: r.text(),
@@ -384,6 +394,13 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		return errors.New("cut")
 	}
 	return nil
+}
+
+func (l *loadedSlot) keep(ch uint8, ep *episode) {
+	if l.episodes == nil {
+		l.episodes = map[uint8]*episode{}
+	}
+	l.episodes[ch] = ep
 }
 
 // place puts a loaded slot where it was.
@@ -431,10 +448,15 @@ func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
 	}
 	p.measures = append(p.measures, m)
 	p.slots[i].measure = uint32(len(p.measures))
+	if l.deep != nil && l.ratio == nil {
+		*p.addDeep(i) = *l.deep
+		p.deeps[len(p.deeps)-1].Seed = uint64(l.series.ID)
+	}
 	if p.slots[i].flags&flagNewborn != 0 {
 		p.newborn = append(p.newborn, i)
 	} else {
 		p.remember(familyOf(l.series), i)
+		p.asking = append(p.asking, i)
 	}
 }
 

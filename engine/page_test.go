@@ -10,10 +10,10 @@ import (
 )
 
 // shopPages is the state of a shop after some hours, with an open anomaly, as
-// pages and a settle record.
+// pages and a settle record, with the deep tier looking at all of it.
 func shopPages(t testing.TB) (map[PageID][]byte, []byte) {
 	t.Helper()
-	e, err := New(Config{}, 1)
+	e, err := New(Config{Deep: Deep{Match: all}}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func shopPages(t testing.TB) (map[PageID][]byte, []byte) {
 
 func TestAPageReadBackIsWrittenTheSame(t *testing.T) {
 	pages, settle := shopPages(t)
-	e, err := New(Config{}, 3)
+	e, err := New(Config{Deep: Deep{Match: all}}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestARottenPageIsRefusedOrLoadsButNeverPanics(t *testing.T) {
 }
 
 func loadRotten(t testing.TB, id PageID, b []byte) (refused int) {
-	e, err := New(Config{}, 1)
+	e, err := New(Config{Deep: Deep{Match: all}}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/homeostat/homeostat/models/deep"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
 	"github.com/homeostat/homeostat/models/trend"
@@ -55,6 +56,7 @@ type measure struct {
 	season  uint32 // place in seasons plus 1
 	trend   uint32 // place in trends plus 1
 	ratio   uint32 // place in ratios plus 1; then core is not in use
+	deep    uint32 // place in deeps plus 1
 	openFor uint32 // the interval that open was worked out for, in seconds
 	open    int16  // the configured threshold at that interval, in score units
 	alarm   [numChannels]alarm
@@ -69,6 +71,7 @@ type partition struct {
 	seasons  []lean.Season
 	trends   []trend.Core
 	ratios   []ratio.Core
+	deeps    []*deep.Core // few, and large
 	groups   []group
 	targets  []target
 	byTarget map[targetKey]uint32
@@ -78,6 +81,7 @@ type partition struct {
 	moved    map[uint32]*movedThreshold
 	senders  map[uint32]*seenSender
 	due      []uint32 // groups with something pending
+	asking   []uint32 // slots that the next tick asks whether they are for the deep tier
 	newborn  []uint32 // slots measured for the first time since the last close
 	wheel    map[int64][]uint32
 	dirty    map[uint32]struct{} // page numbers
@@ -254,7 +258,10 @@ func (p *partition) adopt(i uint32, s *Series) {
 	sl.flags &^= flagValue
 	if sl.measure != 0 {
 		m := &p.measures[sl.measure-1]
-		*m = measure{season: m.season, trend: m.trend}
+		*m = measure{season: m.season, trend: m.trend, deep: m.deep}
+		if m.deep != 0 {
+			p.deeps[m.deep-1] = newDeep(s.ID)
+		}
 		if m.season != 0 {
 			p.seasons[m.season-1] = lean.Season{}
 		}

@@ -75,6 +75,8 @@ func (e *Engine) LoadSettle(b []byte) error {
 	e.settle = st
 	e.loaded = true
 	e.countSeries()
+	e.expelDeep()
+	e.deepLoaded = false
 	for _, s := range e.shards {
 		for _, p := range s.parts {
 			p.heard = st.open / minuteMillis
@@ -205,7 +207,7 @@ func (e *Engine) redoEpisode(a *Anomaly) {
 // channelOf finds the channel of an anomaly: the one that has its episode, or
 // else the one that opens such.
 func (p *partition) channelOf(i uint32, a *Anomaly) uint8 {
-	for ch := range silentEpisode {
+	for ch := range uint8(numChannels) {
 		if ep := p.episodes[episodeKey{i, ch}]; ep != nil && ep.ID == a.ID {
 			return ch
 		}
@@ -215,6 +217,8 @@ func (p *partition) channelOf(i uint32, a *Anomaly) uint8 {
 		return channelSlow
 	case a.Kind == KindSilence:
 		return silentEpisode
+	case tierOf(a.Kind) == tierDeep:
+		return channelDeep
 	}
 	return channelMain
 }

@@ -12,8 +12,9 @@ import (
 const (
 	channelMain  = iota // the baseline, or the counts of a ratio
 	channelSlow         // the slow rise of a gauge
-	numChannels         // those with an alarm
-	channelQuiet = numChannels
+	channelQuiet        // silence, which has an episode and no alarm
+	channelDeep         // what the deep tier never saw before
+	numChannels
 )
 
 // alarm is the hysteresis of one channel.
@@ -64,6 +65,7 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 	if m.trend != 0 {
 		s.scoreTrend(p, i, at, v, c)
 	}
+	s.scoreDeep(p, i, at, v, c)
 }
 
 // scoreRatio scores failed of total requests by their counts.
@@ -89,14 +91,7 @@ func (s *Shard) scoreRatio(p *partition, i uint32, at int64, failed, total float
 // that came to.
 func (s *Shard) compare(x *point, m *measure, c *cause) {
 	if s.engine.cfg.Trace {
-		defer func() {
-			if x.channel == channelMain {
-				c.fx.Scored = append(c.fx.Scored, Scored{
-					Series: x.part.slots[x.slot].series, At: x.at, Value: x.value, Reading: *x.reading,
-					Alarm: m.alarm[channelMain].Open, Opened: x.change == models.Opened,
-				})
-			}
-		}()
+		defer func() { x.trace(m, c.fx) }()
 	}
 	if c.quiet {
 		return
@@ -115,6 +110,21 @@ func (s *Shard) compare(x *point, m *measure, c *cause) {
 	s.tell(x, ep, c)
 }
 
+// trace tells of a scored point. The deep tier looks at the point that the
+// baseline looked at last.
+func (x *point) trace(m *measure, fx *Effects) {
+	switch x.channel {
+	case channelMain:
+		fx.Scored = append(fx.Scored, Scored{
+			Series: x.part.slots[x.slot].series, At: x.at, Value: x.value, Reading: *x.reading,
+			Alarm: m.alarm[channelMain].Open, Opened: x.change == models.Opened,
+		})
+	case channelDeep:
+		last := &fx.Scored[len(fx.Scored)-1]
+		last.Deep, last.DeepOpen = *x.reading, deepOpen(models.Score(m.open))
+	}
+}
+
 // weight is how much of a value is learnt: all of it while the score is
 // ordinary, less as it rises, so that an incident does not become normal, and
 // never nothing, so that a true level shift is learnt in the end.
@@ -127,11 +137,16 @@ func (s *Shard) thresholds(x *point, m *measure) (open, close models.Score) {
 	switch x.channel {
 	case channelSlow:
 		open = s.engine.slowOpen
+	case channelDeep:
+		open = deepOpen(s.configured(x.part, m))
 	default:
 		open = s.configured(x.part, m)
 	}
 	if x.part.slots[x.slot].flags&flagMoved != 0 {
 		open = x.part.moved[x.slot].at(x.at).apply(open)
+	}
+	if x.channel == channelDeep {
+		return open, min(open, deepClose)
 	}
 	return open, open / 2
 }

@@ -101,6 +101,7 @@ func (e *Engine) Settle(t Tick, fx *Effects) {
 	if open/hourMillis != was/hourMillis {
 		e.forgetSenders(open)
 	}
+	e.admitDeep()
 	e.noteSenders()
 	slices.SortStableFunc(st.facts, fact.compare)
 	slices.SortStableFunc(st.hushes, hush.compare)

@@ -263,7 +263,7 @@ func (s *Shard) state(p *partition, i uint32, ep *episode, rev Revision, at int6
 	sl := &p.slots[i]
 	a := &Anomaly{
 		ID: ep.ID, Revision: rev, Series: sl.series, Kind: ep.Kind, Epoch: c.epoch, At: at, OpenedAt: ep.OpenedAt,
-		Peak: ep.Peak, Score: f.Score, Tier: "lean", Factors: []Factor{f},
+		Peak: ep.Peak, Score: f.Score, Tier: tierOf(ep.Kind), Factors: []Factor{f},
 	}
 	if sl.flags&flagValue != 0 {
 		a.Value = sl.last
@@ -297,6 +297,7 @@ func (p *partition) inherit(open int64) {
 	}
 	for n, i := range ready {
 		p.slots[i].flags &^= flagNewborn
+		p.asking = append(p.asking, i)
 		p.touch(i)
 		p.remember(families[n], i)
 	}

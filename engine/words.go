@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/homeostat/homeostat/models/deep"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
 )
@@ -24,6 +25,9 @@ func (s *Shard) factors(x *point, a *Anomaly) []Factor {
 		return []Factor{{Name: "slope", Score: a.Score, Text: fmt.Sprintf("rises by %s an hour since %s, steadily",
 			quantity(x.slope), clock(x.since))}}
 	}
+	if x.channel == channelDeep {
+		return sorted(deepFactors(x))
+	}
 	m := x.part.measureOf(x.slot)
 	if m.ratio != 0 {
 		return []Factor{
@@ -36,12 +40,44 @@ func (s *Shard) factors(x *point, a *Anomaly) []Factor {
 	for k, name := range lean.PartNames {
 		fs = append(fs, Factor{Name: name, Score: x.reading.Parts[k], Text: partText(name, x)})
 	}
+	return sorted(fs)
+}
+
+// sorted puts the strongest factor first, and keeps the order of equal ones.
+func sorted(fs []Factor) []Factor {
 	for i := 1; i < len(fs); i++ {
 		for j := i; j > 0 && fs[j].Score > fs[j-1].Score; j-- {
 			fs[j], fs[j-1] = fs[j-1], fs[j]
 		}
 	}
 	return fs
+}
+
+// deepFactors say what the members of the deep tier saw.
+func deepFactors(x *point) []Factor {
+	fs := make([]Factor, 0, len(deep.PartNames))
+	for k, name := range deep.PartNames {
+		fs = append(fs, Factor{Name: name, Score: x.reading.Parts[k], Text: deepText(name, x)})
+	}
+	return fs
+}
+
+func deepText(name string, x *point) string {
+	switch name {
+	case "look":
+		return "the value, its averages over 4, 16 and 64 points and how they move never came together like this"
+	case "window":
+		return "the last 52 values are a mix unlike any that was kept from before"
+	case "range":
+		if !deep.Record(x.reading) {
+			return "the value is within the range that the series had"
+		}
+		if x.reading.Residual < 0 {
+			return "the value was never so low"
+		}
+		return "the value was never so high"
+	}
+	return "the last 104 values lie where few lay before"
 }
 
 func partText(name string, x *point) string {
@@ -72,7 +108,7 @@ func (a *Anomaly) Why() string {
 		return name + " stopped sending"
 	case KindDataFault:
 		return name + ": " + firstText(a.Factors)
-	case KindLeak:
+	case KindLeak, KindNovelty, KindShape:
 		return name + " " + firstText(a.Factors)
 	}
 	times := ""
@@ -88,6 +124,8 @@ func (a *Anomaly) Counterfactual() string {
 	switch {
 	case a.Kind == KindSilence || a.Kind == KindDataFault:
 		return "quiet if it had sent"
+	case tierOf(a.Kind) == tierDeep && a.Lower == a.Upper:
+		return "no other value of this point alone would have been quiet"
 	case a.Direction < 0:
 		return fmt.Sprintf("quiet if ≥ %s (was %s)", quantity(a.Lower), quantity(a.Value))
 	}

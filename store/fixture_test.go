@@ -32,7 +32,7 @@ func makeFixture(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEngine(t)
+	e := fixtureEngine(t)
 	if _, err := s.Restore(e); err != nil {
 		t.Fatal(err)
 	}
@@ -177,11 +177,21 @@ func learnt(t *testing.T, e *engine.Engine) string {
 			t.Errorf("nothing is known of %s", ls)
 			continue
 		}
-		fmt.Fprintf(&b, "baseline %s points %d warm %v season %v alarm %v interval %d expected %.6g in [%.6g, %.6g] threshold %d version %d by %s\n",
+		fmt.Fprintf(&b, "baseline %s points %d warm %v season %v alarm %v interval %d expected %.6g in [%.6g, %.6g] threshold %d version %d by %s deep %d\n",
 			ls, base.Points, base.Warm, base.Season, base.Alarm, base.IntervalMS, base.Expected, base.Lower, base.Upper,
-			base.Threshold.Open, base.Threshold.Version, base.Threshold.Cause)
+			base.Threshold.Open, base.Threshold.Version, base.Threshold.Cause, base.Deep)
 	}
 	return b.String()
+}
+
+// fixtureEngine is an engine whose deep tier looks at one series.
+func fixtureEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(engine.Config{Deep: engine.Deep{Match: func(ls labels.Labels) bool { return ls.Get("__name__") == "depth" }}}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // tell describes a store to the byte, but for what Badger calls its files.
@@ -251,8 +261,13 @@ func TestFormatVersion1Opens(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := tell(t, dir)
-	s, e, rep := reopen(t, dir)
+	s := open(t, dir, Config{})
 	defer s.Close()
+	e := fixtureEngine(t)
+	rep, err := s.Restore(e)
+	if err != nil {
+		t.Fatal(err)
+	}
 	told += learnt(t, e)
 	if *rewrite {
 		if err := os.WriteFile(fixtureTold, []byte(told), 0o644); err != nil {

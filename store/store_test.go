@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -113,4 +114,73 @@ func TestTooLittleRoomIsRefused(t *testing.T) {
 	if s.Admit() == nil {
 		t.Error("a disk without an exbibyte of room was let in")
 	}
+}
+
+// A page full of series that the deep tier looks at is near a mebibyte. It is
+// stored and read back like any other.
+func TestAPageOfTheDeepTierIsStored(t *testing.T) {
+	const count = 64
+	cfg := engine.Config{Deep: engine.Deep{Match: func(labels.Labels) bool { return true }}}
+	newDeep := func() *engine.Engine {
+		e, err := engine.New(cfg, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	dir := t.TempDir()
+	s := open(t, dir, Config{MinFreeBytes: 1})
+	e := newDeep()
+	d := loop.NewDriver(loop.Config{}, e, s)
+	defer d.Close()
+	for n := range 5 {
+		at := int64(1_700_000_000_000) + int64(n)*60_000
+		b := &engine.Batch{}
+		for i := range count {
+			series := e.Naming().NewSeries(labels.FromStrings("__name__", "depth", "job", "api", "queue", strconv.Itoa(i)), engine.TypeGauge)
+			b.Samples = append(b.Samples, engine.Sample{Series: series, Partition: series.Partition, At: at, Value: float64(i + n)})
+		}
+		if _, err := d.Take(b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Take(engine.Tick{Now: at + 20_000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	largest := 0
+	for _, id := range allPages(e) {
+		b, err := e.AppendPage(id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, len(b))
+	}
+	if largest < 800_000 {
+		t.Errorf("the largest page has %d bytes: it is no page full of the deep tier", largest)
+	}
+	closed(t, s)
+	s = open(t, dir, Config{MinFreeBytes: 1})
+	defer s.Close()
+	again := newDeep()
+	if _, err := s.Restore(again); err != nil {
+		t.Fatal(err)
+	}
+	if series, refused, _ := again.DeepSize(); series != count || refused != 0 {
+		t.Errorf("read back, the deep tier looks at %d series and refused %d, want %d and 0", series, refused, count)
+	}
+}
+
+// allPages are the pages of slots of an engine whose series are of one workload.
+func allPages(e *engine.Engine) []engine.PageID {
+	var ids []engine.PageID
+	for number := range engine.Partitions {
+		id := engine.PageID{Partition: uint8(number)}
+		if _, err := e.AppendPage(id, nil); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -10,6 +10,7 @@
 //	tick 15s                        how often the clock says the time; default 15s
 //	end 4d                          how long it lasts; default: a minute after the last sample
 //	config silent_after 10m         a setting of the engine
+//	deep api_latency{svc="a"}       series that the deep tier looks at too
 //	sender a                        who sends the series that follow
 //
 // A series is written in Prometheus' notation, with generators for values:

@@ -52,6 +52,9 @@ func (s *Scenario) Run(o Options) (*Result, error) {
 	for _, set := range s.config {
 		set.apply(&cfg)
 	}
+	if match := s.matchesDeep(); match != nil {
+		cfg.Deep.Match = match
+	}
 	// The zone as data reaches as far as any series may.
 	cfg.Zone = s.zoneUntil(s.start + 2*maxDuration.Milliseconds())
 	samples, err := s.samples(cfg.Naming, cfg.Zone)

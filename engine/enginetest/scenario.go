@@ -3,9 +3,12 @@ package enginetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/models"
@@ -20,6 +23,7 @@ type Scenario struct {
 	tick    int64 // ms
 	end     int64 // ms since the start; 0: by the last sample
 	config  []setting
+	deep    []selector
 	sender  string // of the next series
 	series  []series
 	acts    []act
@@ -79,6 +83,7 @@ func init() {
 		"tick":   (*Scenario).parseTick,
 		"end":    (*Scenario).parseEnd,
 		"config": (*Scenario).parseConfig,
+		"deep":   (*Scenario).parseDeep,
 		"sender": (*Scenario).parseSender,
 		"series": (*Scenario).parseSeries,
 		"at":     (*Scenario).parseAct,
@@ -193,6 +198,23 @@ func (s *Scenario) parseSender(_ int, r *reader) error {
 		return errors.New("want: sender NAME")
 	}
 	return nil
+}
+
+// parseDeep adds to the series that the deep tier looks at.
+func (s *Scenario) parseDeep(_ int, r *reader) error {
+	sel, err := parseSelector(r.next())
+	s.deep = append(s.deep, sel)
+	return err
+}
+
+// matchesDeep is the condition that the deep lines come to; nil without one.
+func (s *Scenario) matchesDeep() func(labels.Labels) bool {
+	if len(s.deep) == 0 {
+		return nil
+	}
+	return func(ls labels.Labels) bool {
+		return slices.ContainsFunc(s.deep, func(sel selector) bool { return sel.fits(ls) })
+	}
 }
 
 var settings = map[string]func(c *engine.Config, d time.Duration){

@@ -204,6 +204,7 @@ func (r *round) count() {
 	c.stats.Receipts.Add(&r.closed)
 	c.stats.Tick, c.stats.Epoch = r.tick, epoch
 	c.stats.Series, c.stats.Measurements = r.engine.Size()
+	c.stats.Deep, c.stats.DeepRefused, c.stats.DeepBytes = r.engine.DeepSize()
 	for i := range r.crew.busy {
 		c.stats.ShardBusy[i] = time.Duration(r.crew.busy[i].Load())
 	}

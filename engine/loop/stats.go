@@ -41,6 +41,9 @@ type Stats struct {
 
 	Series       int // received and derived, as of the last tick
 	Measurements int // kept, as of the last tick
+	Deep         int // series that the deep tier looks at, as of the last tick
+	DeepRefused  int // series that match and find no room there
+	DeepBytes    int // that its state takes
 
 	Sweeps    uint64 // completed
 	SweptAt   int64  // when the last one was completed

@@ -38,6 +38,10 @@ const (
 	Kind_KIND_LOST_SEASON   Kind = 9
 	Kind_KIND_SILENCE       Kind = 10
 	Kind_KIND_DATA_FAULT    Kind = 11
+	// A value that the series never had.
+	Kind_KIND_NOVELTY Kind = 12
+	// A course of values that the series never took.
+	Kind_KIND_SHAPE Kind = 13
 )
 
 // Enum value maps for Kind.
@@ -55,6 +59,8 @@ var (
 		9:  "KIND_LOST_SEASON",
 		10: "KIND_SILENCE",
 		11: "KIND_DATA_FAULT",
+		12: "KIND_NOVELTY",
+		13: "KIND_SHAPE",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":   0,
@@ -69,6 +75,8 @@ var (
 		"KIND_LOST_SEASON":   9,
 		"KIND_SILENCE":       10,
 		"KIND_DATA_FAULT":    11,
+		"KIND_NOVELTY":       12,
+		"KIND_SHAPE":         13,
 	}
 )
 
@@ -312,7 +320,7 @@ type Anomaly struct {
 	Peak float64 `protobuf:"fixed64,14,opt,name=peak,proto3" json:"peak,omitempty"`
 	// In force at the point.
 	Threshold *Threshold `protobuf:"bytes,15,opt,name=threshold,proto3" json:"threshold,omitempty"`
-	// Which tier scored: "lean".
+	// Which tier scored: "lean" or "deep".
 	Tier          string    `protobuf:"bytes,16,opt,name=tier,proto3" json:"tier,omitempty"`
 	Factors       []*Factor `protobuf:"bytes,17,rep,name=factors,proto3" json:"factors,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -502,7 +510,7 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x04peak\x18\x0e \x01(\x01R\x04peak\x125\n" +
 	"\tthreshold\x18\x0f \x01(\v2\x17.homeostat.v1.ThresholdR\tthreshold\x12\x12\n" +
 	"\x04tier\x18\x10 \x01(\tR\x04tier\x12.\n" +
-	"\afactors\x18\x11 \x03(\v2\x14.homeostat.v1.FactorR\afactorsJ\x04\b\x12\x10 *\xf8\x01\n" +
+	"\afactors\x18\x11 \x03(\v2\x14.homeostat.v1.FactorR\afactorsJ\x04\b\x12\x10 *\x9a\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -517,7 +525,10 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x10KIND_LOST_SEASON\x10\t\x12\x10\n" +
 	"\fKIND_SILENCE\x10\n" +
 	"\x12\x13\n" +
-	"\x0fKIND_DATA_FAULT\x10\v*d\n" +
+	"\x0fKIND_DATA_FAULT\x10\v\x12\x10\n" +
+	"\fKIND_NOVELTY\x10\f\x12\x0e\n" +
+	"\n" +
+	"KIND_SHAPE\x10\r*d\n" +
 	"\bRevision\x12\x18\n" +
 	"\x14REVISION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREVISION_OPENED\x10\x01\x12\x14\n" +
