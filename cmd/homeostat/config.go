@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/homeostat/homeostat/engine"
@@ -40,6 +43,13 @@ type detectionConfig struct {
 	IncidentGap    time.Duration `yaml:"incident_gap"`
 	WatchFor       time.Duration `yaml:"watch_for"`
 	MaxSeries      int           `yaml:"max_series"`
+	Deep           deepConfig    `yaml:"deep"`
+}
+
+// deepConfig chooses the series that the deep tier looks at too.
+type deepConfig struct {
+	Match    []map[string]string `yaml:"match"` // a series is chosen when all labels of one entry match
+	MaxBytes int                 `yaml:"max_bytes"`
 }
 
 type remoteWriteConfig struct {
@@ -86,10 +96,47 @@ func (c *fileConfig) engineConfig() (engine.Config, error) {
 		}
 		cfg.Zone = zone
 	}
+	match, err := d.Deep.matcher()
+	if err != nil {
+		return cfg, fmt.Errorf("detection.deep.match: %w", err)
+	}
+	cfg.Deep = engine.Deep{Match: match, MaxBytes: d.Deep.MaxBytes}
 	if err := cfg.Validate(); err != nil {
 		return cfg, fmt.Errorf("detection: %w", err)
 	}
 	return cfg, nil
+}
+
+// matcher compiles the entries: each value is a regular expression for the whole
+// value of its label, as Prometheus' =~ has it, so that a plain value stands for
+// itself. It is nil without an entry.
+func (c *deepConfig) matcher() (func(labels.Labels) bool, error) {
+	var entries [][]*labels.Matcher
+	for i, entry := range c.Match {
+		if len(entry) == 0 {
+			return nil, fmt.Errorf("entry %d is empty and would choose every series; write __name__: .+ for that", i+1)
+		}
+		var ms []*labels.Matcher
+		for _, name := range slices.Sorted(maps.Keys(entry)) {
+			if !model.UTF8Validation.IsValidLabelName(name) {
+				return nil, fmt.Errorf("entry %d: %q is no label name", i+1, name)
+			}
+			m, err := labels.NewMatcher(labels.MatchRegexp, name, entry[name])
+			if err != nil {
+				return nil, fmt.Errorf("entry %d, label %s: %w", i+1, name, err)
+			}
+			ms = append(ms, m)
+		}
+		entries = append(entries, ms)
+	}
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	return func(ls labels.Labels) bool {
+		return slices.ContainsFunc(entries, func(ms []*labels.Matcher) bool {
+			return !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
+		})
+	}, nil
 }
 
 func (c *fileConfig) loopConfig() (loop.Config, error) {

@@ -33,6 +33,9 @@ var (
 	descLate       = prometheus.NewDesc("homeostat_ingest_late_samples_total", "Samples older than the open epoch; counted otherwise too.", nil, nil)
 	descScored     = prometheus.NewDesc("homeostat_scored_samples_total", "Measurements scored, by whether they were received or derived.", []string{"origin"}, nil)
 	descSeries     = prometheus.NewDesc("homeostat_series_active", "Series received and derived.", nil, nil)
+	descDeep       = prometheus.NewDesc("homeostat_deep_series", "Series that the deep tier looks at.", nil, nil)
+	descDeepNoRoom = prometheus.NewDesc("homeostat_deep_refused_series", "Series that match detection.deep and find no room in its max_bytes.", nil, nil)
+	descDeepBytes  = prometheus.NewDesc("homeostat_deep_bytes", "State of the deep tier, of its max_bytes.", nil, nil)
 	descLatency    = prometheus.NewDesc("homeostat_detection_latency_seconds", "From a batch's arrival until its anomalies were durable.", nil, nil)
 	descCheckpoint = prometheus.NewDesc("homeostat_checkpoint_age_seconds", "Age of the last complete sweep, in the time of the ticks.", nil, nil)
 	descActions    = prometheus.NewDesc("homeostat_actions_total", "Actions performed.", []string{"kind", "result"}, nil)
@@ -49,7 +52,7 @@ func newRegistry(f *figures) *prometheus.Registry {
 // Describe lists the metrics.
 func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descLatency, descCheckpoint, descActions,
+		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descDeep, descDeepNoRoom, descDeepBytes, descLatency, descCheckpoint, descActions,
 		descQueue, descBuild,
 	} {
 		ch <- d
@@ -69,6 +72,9 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	counter(descScored, uint64(st.Receipts.Scored), "received")
 	counter(descScored, uint64(st.Receipts.Derived), "derived")
 	gauge(descSeries, float64(st.Series))
+	gauge(descDeep, float64(st.Deep))
+	gauge(descDeepNoRoom, float64(st.DeepRefused))
+	gauge(descDeepBytes, float64(st.DeepBytes))
 	gauge(descQueue, float64(st.Queued))
 	counter(descQueueFull, st.BusyBatches, "batches")
 	counter(descQueueFull, st.BusySamples, "samples")

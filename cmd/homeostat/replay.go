@@ -255,6 +255,9 @@ func summarise(w io.Writer, st loop.Stats, e *engine.Engine, seen *found, took t
 	fmt.Fprintf(w, "%d samples of %d series in %v (%.0f/s): %d scored, %d absorbed, %d rejected, %d derived by %d measurements\n",
 		total.Received, series, took.Round(time.Millisecond), float64(total.Received)/took.Seconds(),
 		total.Scored, total.Absorbed(), total.Rejected(), total.Derived, measurements)
+	if deep, refused, bytes := e.DeepSize(); deep+refused > 0 {
+		fmt.Fprintf(w, "  deep tier: %d series in %d bytes; %d more match and found no room\n", deep, bytes, refused)
+	}
 	for r := engine.Reason(0); r < engine.NumReasons; r++ {
 		if r.Rejects() && total.Reasons[r] > 0 {
 			fmt.Fprintf(w, "  rejected as %s: %d\n", r, total.Reasons[r])
