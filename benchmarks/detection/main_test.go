@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/homeostat/homeostat/models/deep"
 )
 
 // put writes a file below a folder.
@@ -68,7 +70,10 @@ func labelledCSV(values []float64, labelled ...int) string {
 
 func measureAll(t *testing.T, o options) (out, table string) {
 	t.Helper()
-	o.out, o.tier = t.TempDir(), tierLean
+	o.out = t.TempDir()
+	if o.tier == "" {
+		o.tier = tierLean
+	}
 	var w bytes.Buffer
 	if err := run(o, &w); err != nil {
 		t.Fatal(err)
@@ -122,6 +127,37 @@ func summaryOf(t *testing.T, out string) summary {
 	return s
 }
 
+// With the deep tier the alerts of the main path are still there, a shift that it
+// follows in silence is one more, and the score is the deep tier's.
+func TestTheDeepTierIsMeasuredBesideTheMainPath(t *testing.T) {
+	values, shift := noise(6000, 3000), []int{}
+	for i := 4600; i < 5200; i++ {
+		values[i] += min(float64(i-4600)/8, 15)
+		shift = append(shift, i)
+	}
+	data := t.TempDir()
+	put(t, data, "made/shift.csv", labelledCSV(values, append(shift, 3000)...))
+	row := func(table string) string {
+		return strings.Join(strings.Fields(strings.Split(table, "\n")[1])[3:7], " ")
+	}
+	_, lean := measureAll(t, options{data: data})
+	if got := row(lean); got != "1 2 1 0" {
+		t.Errorf("lean: alerts, events, hit, false = %s", got)
+	}
+	out, table := measureAll(t, options{data: data, tier: tierDeep})
+	if got := row(table); got != "3 2 2 0" && got != "2 2 2 0" {
+		t.Errorf("deep: alerts, events, hit, false = %s", got)
+	}
+	s := summaryOf(t, out)
+	if s.Tier != tierDeep || s.BytesPerSeries < deep.Bytes {
+		t.Errorf("summary %+v", s)
+	}
+	scores := strings.Split(get(t, out, "made", "shift.csv"), "\n")
+	if got := strings.Split(scores[3001], ","); got[1] != "400" || got[3] != "1" {
+		t.Errorf("the row of the spike is %v", got)
+	}
+}
+
 // What is said of a row depends on the rows up to it and on nothing later.
 func TestTheHarnessIsCausal(t *testing.T) {
 	values := noise(3000, 1400, 2500)
@@ -150,7 +186,7 @@ func TestAlertsOfTheSlowChannelCount(t *testing.T) {
 	if s := summaryOf(t, out); s.Events.Recall != 1 || s.Events.Precision != 1 {
 		t.Errorf("events %+v\n%s", s.Events, table)
 	}
-	if want := "The main path alone, without the slow channel: precision 0.000, recall 0.000,"; !strings.Contains(table, want) {
+	if want := "The main path alone, without the other channels: precision 0.000, recall 0.000,"; !strings.Contains(table, want) {
 		t.Errorf("want %q in\n%s", want, table)
 	}
 	if got := get(t, out, "leak.csv"); !strings.HasSuffix(got, ",1,1\n") {
@@ -186,8 +222,7 @@ func TestWhatTheHarnessRefuses(t *testing.T) {
 		o     options
 		want  string
 	}{
-		{"the deep tier", nil, options{tier: "deep"}, "the engine has no deep tier"},
-		{"an unknown tier", nil, options{tier: "medium"}, "-tier medium: want lean"},
+		{"an unknown tier", nil, options{tier: "medium"}, "-tier medium: want lean or deep"},
 		{"no series", map[string]string{"a.txt": "", "b.csv": "x,y\n1,2\n"}, options{}, "no *.csv"},
 		{"another label", map[string]string{"a.csv": "timestamp,value,label\n1,1,2\n"}, options{}, `line 2: label "2": want 0 or 1`},
 		{"another time", map[string]string{"a.csv": "timestamp,value\n1,1\nnoon,1\n"}, options{}, `line 3: time "noon"`},

@@ -23,7 +23,7 @@ type nabScores struct {
 	// Optimised is at the one threshold that is best on all series: an oracle's.
 	Optimised float64 `json:"optimised"`
 	// Shipped is at the threshold in force for each series, by its interval, and
-	// with the rows at which the slow channel alerts.
+	// with the rows at which the other channels alert.
 	Shipped float64 `json:"shipped"`
 
 	at     float64     // the optimised threshold
@@ -33,7 +33,7 @@ type nabScores struct {
 // alertScores is the NAB score of alerts: the row at which one starts is
 // detected and no other, as a person is told once.
 type alertScores struct {
-	optimised float64 // of the main path with one threshold for all series, and the slow channel as shipped
+	optimised float64 // of score's channel with one threshold for all series, and the others as shipped
 	shipped   float64 // of the alerts that there were
 	at        float64
 }
@@ -50,9 +50,9 @@ func (n *nabSummary) profiles() []*nabScores { return []*nabScores{&n.Standard, 
 // nabInput is what NAB's score of our detector takes of each series.
 type nabInput struct {
 	score  []measure.NABSeries // the score of each row
-	margin []measure.NABSeries // the score less the series' threshold, at least 0 where the slow channel alerts
+	margin []measure.NABSeries // the score less the series' threshold, at least 0 where another channel alerts
 	alerts [][]int             // the rows at which an alert starts
-	slow   [][]int             // those at which the slow channel's do
+	others [][]int             // those at which another channel's do
 }
 
 func (n *nabInput) add(s *series, x *scored) {
@@ -60,13 +60,13 @@ func (n *nabInput) add(s *series, x *scored) {
 	for i, v := range x.score {
 		margin[i] = v - x.threshold
 	}
-	for _, row := range x.slowRows {
+	for _, row := range x.otherRows {
 		margin[row] = max(margin[row], 0)
 	}
 	n.score = append(n.score, measure.NABSeries{Score: x.score, Windows: s.windows})
 	n.margin = append(n.margin, measure.NABSeries{Score: margin, Windows: s.windows})
 	n.alerts = append(n.alerts, x.startRows)
-	n.slow = append(n.slow, x.slowRows)
+	n.others = append(n.others, x.otherRows)
 }
 
 func (n *nabInput) scores() *nabSummary {
@@ -89,12 +89,12 @@ func (n *nabInput) scores() *nabSummary {
 	return sum
 }
 
-// startsAt is the rows at which alerts would start if the main path's threshold
-// were another one.
+// startsAt is the rows at which alerts would start if the threshold of score's
+// channel were another one.
 func (n *nabInput) startsAt(open models.Score) [][]int {
 	starts := make([][]int, len(n.score))
 	for i, s := range n.score {
-		starts[i] = append(starts[i], n.slow[i]...)
+		starts[i] = append(starts[i], n.others[i]...)
 		var a models.Alarm
 		for row, v := range s.Score {
 			if a.Step(models.ScoreOf(v), open, open/2) == models.Opened {

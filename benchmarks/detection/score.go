@@ -15,6 +15,7 @@ import (
 	"github.com/homeostat/homeostat/benchmarks/detection/measure"
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
+	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/trend"
 )
@@ -22,35 +23,44 @@ import (
 // scored is what the engine said of each row. A row that it has no use for, one
 // without a value or one that does not go on in time, has score 0.
 type scored struct {
-	score  []float64       // of the main path
+	score  []float64       // of the main path, or of the deep tier when that is measured
 	alert  []bool          // an alert stands after this row
-	alerts []measure.Alert // of the main path and of the slow channel
+	alerts []measure.Alert // of all channels
 	main   []measure.Alert // those of the main path alone; only their starts are known
 
 	startRows []int // at which alerts start, one for each
-	slowRows  []int // at which those of the slow channel do
+	otherRows []int // at which those do that come of another channel than score
 
 	now       int                      // the row that is being taken in
 	standing  map[engine.AnomalyID]int // the place in alerts of each that stands
-	threshold float64                  // of the main path, as in force at the end
+	threshold float64                  // of score, as in force at the end
+	deep      bool                     // the deep tier is measured
+	opened    int                      // alerts of score's channel that this row opened
 	spent     time.Duration
 	bytes     footprint
 }
 
 // footprint is the bytes of one series: the state in memory that its baseline
 // consists of, and its record in the store, which also holds its labels.
-type footprint struct{ core, season, slow, record int }
+type footprint struct{ core, season, slow, deep, record int }
 
-func (f footprint) state() int { return f.core + f.season + f.slow }
+func (f footprint) state() int { return f.core + f.season + f.slow + f.deep }
 
 // score runs one series through an engine of its own: a tick and a batch of one
 // sample for each row, as from a sender that is never late.
-func score(name string, s *series) (*scored, error) {
-	e, err := engine.New(engine.Config{Trace: true}, 1)
+func score(name string, s *series, tier string) (*scored, error) {
+	cfg := engine.Config{Trace: true}
+	if tier == tierDeep {
+		cfg.Deep.Match = func(labels.Labels) bool { return true }
+	}
+	e, err := engine.New(cfg, 1)
 	if err != nil {
 		return nil, err
 	}
-	x := &scored{score: make([]float64, len(s.at)), alert: make([]bool, len(s.at)), standing: map[engine.AnomalyID]int{}}
+	x := &scored{deep: tier == tierDeep, score: make([]float64, len(s.at)), alert: make([]bool, len(s.at)), standing: map[engine.AnomalyID]int{}}
+	if x.deep {
+		x.threshold = models.MaxScore.Float() // until it looks at the series
+	}
 	d := loop.NewDriver(loop.Config{Trace: x.take, Sinks: []loop.Sink{x}}, e, &loop.Numbers{})
 	defer d.Close()
 	ls := labels.FromStrings(labels.MetricName, "series", "job", name)
@@ -61,8 +71,11 @@ func score(name string, s *series) (*scored, error) {
 	}
 	x.spent = time.Since(start)
 	if b, ok := e.Baseline(id.ID); ok {
-		x.threshold = b.Threshold.Open.Float()
+		if !x.deep {
+			x.threshold = b.Threshold.Open.Float()
+		}
 		x.bytes = footprint{core: int(unsafe.Sizeof(lean.Core{})), slow: int(unsafe.Sizeof(trend.Core{})), record: b.Bytes}
+		_, _, x.bytes.deep = e.DeepSize()
 		if b.Season {
 			x.bytes.season = int(unsafe.Sizeof(lean.Season{}))
 		}
@@ -82,7 +95,8 @@ func (x *scored) drive(d *loop.Driver, id *engine.Series, s *series) error {
 				return err
 			}
 		}
-		all, main := len(x.alerts), len(x.main)
+		all := len(x.alerts)
+		x.opened = 0
 		batch.Samples[0] = engine.Sample{Series: id, Partition: id.Partition, At: at, Value: s.value[i]}
 		r, err := d.Take(batch)
 		if err != nil {
@@ -92,11 +106,10 @@ func (x *scored) drive(d *loop.Driver, id *engine.Series, s *series) error {
 			return fmt.Errorf("row %d (%s, %v) was not scored", i+1, s.clock(at), s.value[i])
 		}
 		x.alert[i] = len(x.standing) > 0
-		all, main = len(x.alerts)-all, len(x.main)-main
-		for k := range all {
+		for k := range len(x.alerts) - all {
 			x.startRows = append(x.startRows, i)
-			if k >= main {
-				x.slowRows = append(x.slowRows, i)
+			if k >= x.opened {
+				x.otherRows = append(x.otherRows, i)
 			}
 		}
 	}
@@ -110,6 +123,14 @@ func (x *scored) take(points []engine.Scored) {
 		if p.Opened {
 			x.main = append(x.main, measure.Alert{Start: p.At, End: p.At})
 		}
+		if x.deep {
+			x.score[x.now] = p.Deep.Score.Float()
+			if p.DeepOpen > 0 {
+				x.threshold = p.DeepOpen.Float()
+			}
+		} else if p.Opened {
+			x.opened++
+		}
 	}
 }
 
@@ -122,6 +143,9 @@ func (x *scored) Deliver(_ uint64, records []engine.Record) {
 		}
 		switch a.Revision {
 		case engine.Opened:
+			if x.deep && a.Tier == tierDeep {
+				x.opened++
+			}
 			x.standing[a.ID] = len(x.alerts)
 			x.alerts = append(x.alerts, measure.Alert{Start: a.At, End: a.At})
 		case engine.Closed:

@@ -29,12 +29,12 @@ type result struct {
 }
 
 // measureFile runs one series, writes its scores and measures them.
-func measureFile(f source, out string) (*measured, error) {
+func measureFile(f source, out, tier string) (*measured, error) {
 	s, err := f.read()
 	if err != nil {
 		return nil, err
 	}
-	x, err := score(f.out, s)
+	x, err := score(f.out, s, tier)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +80,7 @@ func (r *result) add(o *result) {
 	r.bytes.core += o.bytes.core
 	r.bytes.season += o.bytes.season
 	r.bytes.slow += o.bytes.slow
+	r.bytes.deep += o.bytes.deep
 	r.bytes.record += o.bytes.record
 	r.seasons += o.seasons
 	r.labelled += o.labelled
@@ -95,6 +96,7 @@ func (r *result) perSeries(bytes int) float64 { return float64(bytes) / float64(
 
 // report is what a run comes to.
 type report struct {
+	tier   string
 	sets   map[string]*result
 	all    result
 	corpus *corpus // of what nab holds
@@ -167,13 +169,17 @@ func (r *report) notes(w io.Writer) {
 	a := &r.all
 	fmt.Fprintln(w)
 	if a.labelled > 0 {
-		fmt.Fprintf(w, "The main path alone, without the slow channel: precision %.3f, recall %.3f, F1 %.3f, %.2f false alarms a series-week.\n",
+		fmt.Fprintf(w, "The main path alone, without the other channels: precision %.3f, recall %.3f, F1 %.3f, %.2f false alarms a series-week.\n",
 			a.main.Precision(), a.main.Recall(), a.main.F1(), a.main.FalsePerWeek())
 	}
-	fmt.Fprintf(w, "VUS-PR: mean of %d series with a labelled point, whole series, main path's score held.\n", a.ranked)
+	whose := "main path's"
+	if r.tier == tierDeep {
+		whose = "deep tier's"
+	}
+	fmt.Fprintf(w, "VUS-PR: mean of %d series with a labelled point, whole series, %s score held.\n", a.ranked, whose)
 	fmt.Fprintln(w, "ns/point: wall clock of a tick and a batch of one sample through the engine's driver, with trace and a journal that keeps nothing.")
-	fmt.Fprintf(w, "bytes/series: state in memory, core %.0f + season %.0f (%d of %d series have one, of %d) + slow channel %.0f; not labels and places in indexes.\n",
-		a.perSeries(a.bytes.core), a.perSeries(a.bytes.season), a.seasons, a.series, a.bytes.season/max(1, a.seasons), a.perSeries(a.bytes.slow))
+	fmt.Fprintf(w, "bytes/series: state in memory, core %.0f + season %.0f (%d of %d series have one, of %d) + slow channel %.0f + deep tier %.0f; not labels and places in indexes.\n",
+		a.perSeries(a.bytes.core), a.perSeries(a.bytes.season), a.seasons, a.series, a.bytes.season/max(1, a.seasons), a.perSeries(a.bytes.slow), a.perSeries(a.bytes.deep))
 	fmt.Fprintf(w, "Its record in the store, labels, place and open episodes too: %.0f bytes.\n", a.perSeries(a.bytes.record))
 }
 
@@ -222,7 +228,7 @@ type events struct {
 func (r *report) writeSummary(path string) error {
 	a := &r.all
 	s := summary{
-		Tier: tierLean, Series: a.series, Points: a.points, NAB: r.nab,
+		Tier: r.tier, Series: a.series, Points: a.points, NAB: r.nab,
 		NsPerPoint: a.nsPerPoint(), BytesPerSeries: a.perSeries(a.bytes.state()),
 	}
 	if e := &a.events; a.labelled > 0 {
