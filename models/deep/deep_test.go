@@ -18,9 +18,10 @@ func subject() modeltest.Subject {
 	// Once a month is a quarter of a time a week; the suite runs eight.
 	const monthly = 0.25
 	return modeltest.Subject{
-		New:   func() models.Model { return &Core{Seed: 1} },
-		Bytes: RecordSize,
-		Open:  open,
+		New:    func() models.Model { return &Core{Seed: 1} },
+		Bytes:  RecordSize,
+		Points: 1_000_000,
+		Open:   open,
 		Weekly: map[string]float64{
 			modeltest.White.Name:          monthly,
 			modeltest.Autoregressive.Name: monthly,

@@ -30,6 +30,10 @@ type Subject struct {
 	// Weekly[kind] is how many false alarms a week a kind of noise may raise.
 	// Kinds that are missing are held to none.
 	Weekly map[string]float64
+	// Points of each kind of noise are what the calibration rests on; 0 is as
+	// many as the suite takes, ten million. A model that costs microseconds a
+	// point takes fewer.
+	Points int
 }
 
 // Run checks the contract of a model.

@@ -162,12 +162,16 @@ func (s Subject) Frequency(kind Noise, seed uint64, n int, levels ...models.Scor
 // detections, which the measure on labelled series sees, and no false alarms.
 func calibrated(t *testing.T, s Subject) {
 	levels := []models.Score{3 * models.ScoreUnit, 4 * models.ScoreUnit}
+	points := calibrationPoints
+	if s.Points > 0 {
+		points = min(points, s.Points)
+	}
 	for _, kind := range []Noise{White, Autoregressive, StudentT3, Seasonal} {
 		factor := s.Above[kind.Name]
 		if factor == 0 {
 			factor = 2
 		}
-		for i, got := range s.Frequency(kind, 16, calibrationPoints, levels...) {
+		for i, got := range s.Frequency(kind, 16, points, levels...) {
 			want := levels[i].Float()
 			t.Logf("%s: P(s ≥ %v) is 10^-%.2f", kind.Name, want, got)
 			if got < want-math.Log10(factor) {
