@@ -64,7 +64,7 @@ func (e event) words() string {
 	case scorecard.Silence:
 		return fmt.Sprintf("%s answers no scrape", who)
 	case scorecard.Saturation:
-		return fmt.Sprintf("%s has %.0f workers left in each pool", who, e.size)
+		return fmt.Sprintf("%s has %.0f worker left in each pool", who, e.size)
 	case scorecard.Instance:
 		return fmt.Sprintf("%s takes %.1f times as long and fails 15 %%", who, e.size)
 	case batchJob:
@@ -187,7 +187,7 @@ func fault(kind scorecard.Kind, r *rand.Rand) event {
 	case scorecard.Deploy:
 		e.size = uniform(1.6, 2.5)
 	case scorecard.Saturation:
-		e.size = 2
+		e.size = 1 // two are enough at night
 	case scorecard.Instance:
 		e.service, e.instance = payment, r.IntN(instances[payment])
 		e.size = uniform(2.5, 5)
