@@ -45,7 +45,7 @@ func theirs(ctx context.Context, r *recording, p peer) ([]scorecard.Alarm, error
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
-	if err := command(ctx, p.promtool, "tsdb", "create-blocks-from", "openmetrics", text, data); err != nil {
+	if err := command(ctx, p.promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration", "336h", text, data); err != nil {
 		return nil, err
 	}
 	err = p.serving(ctx, dir, func(url string) error {
