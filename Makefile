@@ -8,7 +8,7 @@ FUZZTIME  ?= 10s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     = -s -w -X main.version=$(VERSION)
 
-.PHONY: build test race lint bench replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults e2e-incidentlab throughput peers clean
+.PHONY: build test race lint bench incidents replay proto fmt quality fuzz e2e e2e-prometheus e2e-faults e2e-incidentlab throughput peers clean
 
 # One static binary.
 build:
@@ -41,6 +41,11 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Our alarms and the usual rules, held against the faults of the recordings.
+# Needs promtool, from Debian's package prometheus.
+incidents:
+	$(GO) run ./benchmarks/incidents -prometheus "$$(./benchmarks/peers/build.sh prometheus)" testdata/incidents testdata/incidents/later
 
 # Replay our own recording through the code that serves.
 replay:
