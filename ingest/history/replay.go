@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,17 @@ type file struct {
 // unpacked on the way. A folder is a block of a Prometheus' database, or holds such blocks.
 // Close closes them.
 func Open(cfg Config, paths ...string) (*Replay, error) {
+	return open(cfg, nil, paths)
+}
+
+// OpenFS opens the files of a replay in a file system, such as one that is
+// embedded in the binary. Blocks are read from the disk only.
+func OpenFS(cfg Config, fsys fs.FS, paths ...string) (*Replay, error) {
+	return open(cfg, fsys, paths)
+}
+
+// open opens files of a file system, those of the disk when it is nil.
+func open(cfg Config, fsys fs.FS, paths []string) (*Replay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
@@ -58,7 +70,7 @@ func Open(cfg Config, paths ...string) (*Replay, error) {
 	r := &Replay{}
 	names := names(paths)
 	for i, path := range paths {
-		f, err := r.open(cfg, path, names[i])
+		f, err := r.open(cfg, fsys, path, names[i])
 		if err != nil {
 			r.Close()
 			return nil, err
@@ -70,24 +82,24 @@ func Open(cfg Config, paths ...string) (*Replay, error) {
 	return r, nil
 }
 
-func (r *Replay) open(cfg Config, path, name string) (*file, error) {
+func (r *Replay) open(cfg Config, fsys fs.FS, path, name string) (*file, error) {
 	f := &file{path: path, name: name}
-	disk, err := os.Open(path)
+	opened, err := openOne(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
-	f.closer = disk
+	f.closer = opened
 	r.files = append(r.files, f)
-	info, err := disk.Stat()
+	info, err := opened.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
 	room := &seriesRoom{cfg: cfg, used: &r.series}
-	if info.IsDir() {
+	if info.IsDir() && fsys == nil {
 		return f, r.openFolder(cfg, f, room)
 	}
 	f.size = info.Size()
-	b, release, err := unpack(&counted{disk, &f.read})
+	b, release, err := unpack(&counted{opened, &f.read})
 	if err != nil {
 		return nil, fmt.Errorf("replay %s: %w", path, err)
 	}
@@ -98,6 +110,13 @@ func (r *Replay) open(cfg Config, path, name string) (*file, error) {
 	}
 	f.rows, err = newCSV(cfg, f, b, room)
 	return f, err
+}
+
+func openOne(fsys fs.FS, path string) (fs.File, error) {
+	if fsys != nil {
+		return fsys.Open(path)
+	}
+	return os.Open(path)
 }
 
 // openFolder finds the blocks in f, which is a folder.

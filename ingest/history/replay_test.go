@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,36 @@ func TestCompressedFilesReplayAsTheTextDoes(t *testing.T) {
 		path := put(t, folder, name, b)
 		if _, _, err := replay(t, Config{}, path); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
+
+// An embedded file replays as the same file on disk does.
+func TestAFileSystemReplaysAsTheDiskDoes(t *testing.T) {
+	folder := t.TempDir()
+	putGzip(t, folder, "deep/cpu.csv.gz", "timestamp,value\n1000,1\n1060,4\n")
+	want, _, err := replay(t, Config{}, folder+"/deep/cpu.csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenFS(Config{}, os.DirFS(folder), "deep/cpu.csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tell(t, r)
+	if err != nil || got != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
+	}
+	if read, total := r.Progress(); read != total || total == 0 {
+		t.Errorf("read %d of %d bytes, want all", read, total)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{"deep", "missing.csv"} {
+		if r, err := OpenFS(Config{}, os.DirFS(folder), path); err == nil {
+			r.Close()
+			t.Errorf("%s was opened", path)
 		}
 	}
 }
