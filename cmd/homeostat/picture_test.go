@@ -29,7 +29,7 @@ func picture(text string, columns int) string {
 			case r.drawn:
 				drawCells(&b, r, x, y, wide, high)
 			case strings.TrimSpace(r.text) != "":
-				fmt.Fprintf(&b, `<text x="%.0f" y="%.1f" textLength="%.0f" xml:space="preserve"%s>`, x, y+13, n*wide, r.look())
+				fmt.Fprintf(&b, `<text x="%.0f" y="%.1f" textLength="%.0f" xml:space="preserve"%s>`, x, y+13, n*wide, r.attributes())
 				xml.EscapeText(&b, []byte(r.text))
 				b.WriteString("</text>\n")
 			}
@@ -40,8 +40,8 @@ func picture(text string, columns int) string {
 	return b.String()
 }
 
-// run is a stretch of one line in one look.
-type run struct {
+// look is a stretch of one line in one colour.
+type look struct {
 	text  string
 	code  string // of the colour
 	drawn bool   // braille and shade
@@ -51,7 +51,7 @@ var pictureInks = map[string]string{
 	"": "#d7dae0", "1": "#ffffff", "2": "#868e9c", "32": "#4cc38a", "31": "#ff7a6e", "33": "#e8b04a", "34": "#8db4ff",
 }
 
-func (r run) look() string {
+func (r look) attributes() string {
 	bold := ""
 	if r.code == "1" {
 		bold = ` font-weight="bold"`
@@ -61,8 +61,8 @@ func (r run) look() string {
 
 func drawnRune(c rune) bool { return c == '░' || c >= 0x2800 && c <= 0x28ff }
 
-func runsOf(line string) []run {
-	var out []run
+func runsOf(line string) []look {
+	var out []look
 	code := ""
 	for len(line) > 0 {
 		if rest, ok := strings.CutPrefix(line, "\x1b["); ok {
@@ -81,14 +81,14 @@ func runsOf(line string) []run {
 			if n := len(out); n > 0 && out[n-1].code == code && out[n-1].drawn == drawnRune(c) {
 				out[n-1].text += string(c)
 			} else {
-				out = append(out, run{string(c), code, drawnRune(c)})
+				out = append(out, look{string(c), code, drawnRune(c)})
 			}
 		}
 	}
 	return out
 }
 
-func drawCells(b *strings.Builder, r run, x, y, wide, high float64) {
+func drawCells(b *strings.Builder, r look, x, y, wide, high float64) {
 	var dots, boxes strings.Builder
 	for _, c := range r.text {
 		if c == '░' {
@@ -105,6 +105,6 @@ func drawCells(b *strings.Builder, r run, x, y, wide, high float64) {
 		fmt.Fprintf(b, `<path fill="#3b557f" opacity=".55" d="%s"/>`+"\n", boxes.String())
 	}
 	if dots.Len() > 0 {
-		fmt.Fprintf(b, `<path%s d="%s"/>`+"\n", run{code: r.code}.look(), dots.String())
+		fmt.Fprintf(b, `<path%s d="%s"/>`+"\n", look{code: r.code}.attributes(), dots.String())
 	}
 }
