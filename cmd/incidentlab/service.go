@@ -40,7 +40,7 @@ type instance struct {
 
 	working   chan struct{} // a place for each worker that is free
 	lost      chan struct{} // places taken away from working, to give back
-	shrinking sync.Mutex    // held by who changes how many are lost
+	shrinking chan struct{} // holds a place for who changes how many are lost
 	busy      atomic.Int64  // workers
 	waiting   atomic.Int64
 	inFlight  atomic.Int64
@@ -68,6 +68,7 @@ func newInstance(service string, number int, work time.Duration, pool int, down 
 	in := &instance{service: service, number: number, work: work, pool: pool, down: down}
 	in.working = make(chan struct{}, pool)
 	in.lost = make(chan struct{}, pool)
+	in.shrinking = make(chan struct{}, 1)
 	for range pool {
 		in.working <- struct{}{}
 	}
@@ -168,8 +169,12 @@ func (in *instance) answerScrape(w http.ResponseWriter, r *http.Request) {
 // shrink takes workers out of the pool, or gives them back, until n are left or
 // ctx ends. It waits for those that work.
 func (in *instance) shrink(ctx context.Context, n int) {
-	in.shrinking.Lock()
-	defer in.shrinking.Unlock()
+	select {
+	case in.shrinking <- struct{}{}:
+		defer func() { <-in.shrinking }()
+	case <-ctx.Done():
+		return
+	}
 	for in.pool-len(in.lost) > n {
 		select {
 		case <-in.working:

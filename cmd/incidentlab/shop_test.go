@@ -297,8 +297,9 @@ func TestTwoShrinksOfAPoolDoNotFight(t *testing.T) {
 		for range 100 {
 			all.Go(func() { _ = in.answer(t.Context()) })
 		}
+		synctest.Wait() // all workers are busy
 		all.Go(func() { in.shrink(t.Context(), 2) })
-		synctest.Wait()
+		synctest.Wait() // and it waits for them
 		all.Go(func() { in.shrink(t.Context(), in.pool) })
 		all.Wait()
 		if len(in.working) != 32 || len(in.lost) != 0 {
