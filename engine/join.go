@@ -15,8 +15,8 @@ import (
 const (
 	maxGroupMembers = 512 // members of a group; more feed nothing
 	maxPending      = 64  // times a group may have open; the oldest closes early beyond
-	minQuantile     = 20  // observations that a p99 needs
-	minMedian       = 5   // observations that a p50 needs
+	minQuantile     = 20  // observations that quantiles are waited for
+	minMedian       = 5   // observations that a p50 needs, when they were waited for in vain
 	maxQuantileWait = 5 * 60 * 1000
 )
 
@@ -44,6 +44,7 @@ type group struct {
 	base    []float64 // the members' values that the next measurement is taken against
 	baseAt  int64     // 0: none yet
 	native  []Bucket  // base of a native histogram
+	tail    []Bucket  // the last hundred observations, older ones fading
 	outputs [3]uint32 // slots of what is derived, plus 1
 	queued  bool      // in partition.due
 }
@@ -211,6 +212,7 @@ func compareKeys(a, b groupKey) int {
 func (s *Shard) measureGroup(p *partition, g uint32, now pending, c *cause) {
 	gr := &p.groups[g]
 	if gr.baseAt == 0 || now.at-gr.baseAt > 2*maxRateGap {
+		gr.tail = gr.tail[:0]
 		gr.rebase(now)
 		return
 	}
@@ -284,27 +286,21 @@ func (s *Shard) measureHistogram(p *partition, g uint32, now pending, c *cause) 
 	s.scoreQuantiles(p, g, now.at, buckets, c, func(gr *group) { gr.rebase(now) })
 }
 
-// scoreQuantiles scores p50 and p99 of the buckets when they hold enough. It
-// calls rebase once they are used up.
+// scoreQuantiles scores p50 of the buckets when they hold enough, and p99 with
+// the last ones before them. It calls rebase once they are used up.
 func (s *Shard) scoreQuantiles(p *partition, g uint32, at int64, buckets []Bucket, c *cause, rebase func(*group)) {
 	gr := &p.groups[g]
-	var total float64
-	for _, b := range buckets {
-		total += b.Count
-	}
-	switch {
-	case total >= minQuantile:
-	case total >= minMedian && at-gr.baseAt >= maxQuantileWait:
-	case at-gr.baseAt >= maxQuantileWait:
-		rebase(gr)
-		return
-	default:
+	n, waited := total(buckets), at-gr.baseAt
+	if n < minQuantile && waited < maxQuantileWait {
 		return
 	}
 	rebase(gr)
-	s.scoreGauge(p, s.output(p, g, 0, roleDerived, ":p50", at), at, quantile(buckets, total, 0.5), c)
-	if total >= minQuantile {
-		s.scoreGauge(p, s.output(p, g, 1, roleDerived, ":p99", at), at, quantile(buckets, total, 0.99), c)
+	p99, enough := gr.lastHundred(buckets, waited)
+	if n >= minMedian {
+		s.scoreGauge(p, s.output(p, g, 0, roleDerived, ":p50", at), at, quantile(buckets, n, 0.5), c)
+	}
+	if enough {
+		s.scoreGauge(p, s.output(p, g, 1, roleDerived, ":p99", at), at, p99, c)
 	}
 }
 
@@ -408,7 +404,7 @@ func (s *Shard) takeHistogram(p *partition, i uint32, h *HistogramSample, c *cau
 	sl.lastAt, sl.last = h.At, h.Count
 	sl.flags |= flagValue
 	if h.Gauge {
-		gr.baseAt = h.At
+		gr.baseAt, gr.tail = h.At, gr.tail[:0] // its buckets are a state, which does not add up
 		s.scoreQuantiles(p, g, h.At, h.Buckets, c, func(*group) {})
 		return ReasonBucket
 	}

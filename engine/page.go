@@ -41,8 +41,9 @@ const (
 	tagAlarms    = 6
 	tagEpisode   = 7 // once for each episode
 	tagThreshold = 8
-	tagGroup     = 9 // in a group's record: everything
+	tagGroup     = 9 // in a group's record: everything but its tail
 	tagDeep      = 10
+	tagTail      = 20 // in a group's record: its last hundred observations
 )
 
 // storedAlarms is how many alarms tagAlarms holds: the main and the slow one.
@@ -206,7 +207,7 @@ func (p *partition) appendGroup(b []byte, g uint32) []byte {
 	if gr.series == nil {
 		return b
 	}
-	return appendPart(b, tagGroup, func(b []byte) []byte {
+	b = appendPart(b, tagGroup, func(b []byte) []byte {
 		b = append(b, byte(gr.kind))
 		b = binary.LittleEndian.AppendUint64(b, gr.key.id)
 		b = gr.series.append(b)
@@ -224,15 +225,16 @@ func (p *partition) appendGroup(b []byte, g uint32) []byte {
 			b = binary.AppendVarint(b, w.close)
 			b = appendFloats(b, w.values)
 		}
-		b = binary.AppendUvarint(b, uint64(len(gr.native)))
-		for _, k := range gr.native {
-			b = appendFloat(appendFloat(appendFloat(b, k.Lower), k.Upper), k.Count)
-		}
+		b = appendBuckets(b, gr.native)
 		for _, o := range gr.outputs {
 			b = binary.AppendUvarint(b, uint64(o))
 		}
 		return b
 	})
+	if len(gr.tail) == 0 {
+		return b
+	}
+	return appendPart(b, tagTail, func(b []byte) []byte { return appendBuckets(b, gr.tail) })
 }
 
 func appendFloats(b []byte, vs []float64) []byte {
@@ -470,10 +472,14 @@ func (p *partition) loadGroups(id PageID, count int, r reader) error {
 		for len(entry.b) > 0 {
 			tag, version := entry.byte(), entry.byte()
 			body := entry.block()
-			if tag == tagGroup && version == partVersion && !entry.bad {
+			switch {
+			case entry.bad || version != partVersion:
+			case tag == tagGroup:
 				body.group(&groups[n])
+			case tag == tagTail:
+				groups[n].tail = body.buckets()
 			}
-			if entry.bad || body.bad {
+			if entry.bad || body.bad || !tailFits(groups[n].tail) {
 				return fmt.Errorf("%w: %v: entry %d", ErrPage, id, n)
 			}
 		}

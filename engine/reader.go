@@ -129,9 +129,7 @@ func (r *reader) group(g *group) {
 	for range r.count(3) {
 		g.pending = append(g.pending, pending{at: r.varint(), close: r.varint(), values: r.floats()})
 	}
-	for range r.count(24) {
-		g.native = append(g.native, Bucket{Lower: r.float(), Upper: r.float(), Count: r.float()})
-	}
+	g.native = r.buckets()
 	for i := range g.outputs {
 		g.outputs[i] = uint32(r.uvarint())
 	}
