@@ -113,6 +113,8 @@ func (e *Engine) admitDeep() {
 	var asking []candidate
 	for _, s := range e.shards {
 		for _, p := range s.active {
+			e.deeps -= p.deepLost
+			p.deepLost = 0
 			for _, i := range p.asking {
 				if e.matchesDeep(p, i) && p.measures[p.slots[i].measure-1].deep == 0 {
 					asking = append(asking, candidate{p, i, floorEpoch(p.slots[i].firstAt), p.slots[i].series.ID})

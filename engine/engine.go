@@ -108,7 +108,7 @@ func (e *Engine) countSeries() {
 	for _, s := range e.shards {
 		for _, p := range s.active {
 			series += len(p.index)
-			e.measured += len(p.measures)
+			e.measured += len(p.measures) - len(p.holes)
 		}
 	}
 	if series == e.series && e.settle.open != 0 {

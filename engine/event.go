@@ -67,6 +67,7 @@ type Reason uint8
 const (
 	ReasonNone        Reason = iota
 	ReasonBucket             // a bucket, count or sum that feeds a derived measurement
+	ReasonRatio              // a counter of failures beside one of successes: it feeds their error ratio
 	ReasonFirst              // the first value of a counter or histogram, or the first after a gap
 	ReasonReset              // the value at which a counter was reset
 	ReasonStale              // a stale marker: it ends the series and is no value
@@ -85,7 +86,7 @@ const (
 )
 
 var reasonNames = [NumReasons]string{
-	"none", "bucket", "first", "reset", "stale", "late_join", "not_finite", "own_output", "repeat",
+	"none", "bucket", "ratio", "first", "reset", "stale", "late_join", "not_finite", "own_output", "repeat",
 	"duplicate", "out_of_order", "too_new", "too_old", "series_limit", "collision", "histogram",
 }
 

@@ -47,6 +47,7 @@ type group struct {
 	tail    []Bucket  // the last hundred observations, older ones fading
 	outputs [3]uint32 // slots of what is derived, plus 1
 	queued  bool      // in partition.due
+	ratio   bool      // of a ratio: it is measured, so that counters of failures only feed it
 }
 
 // member is one series of a group.
@@ -90,6 +91,7 @@ func (p *partition) join(i uint32) {
 				m.bound = 1
 			}
 			p.joinGroup(i, groupRatio, "", label, m)
+			p.slots[i].feeds = failed && p.slots[i].group != 0 && p.groups[p.slots[i].group-1].ratio
 			return
 		}
 		if trimmed(s, "_count") {
@@ -183,6 +185,9 @@ func (s *Shard) closeGroups(p *partition, open int64, c *cause) {
 			s.measureGroup(p, g, gr.pending[k], c)
 			gr = &p.groups[g]
 			gr.doneAt = gr.pending[k].at
+			if gr.kind == groupRatio {
+				s.feedRatio(p, g, gr.doneAt, c)
+			}
 		}
 		if n > 0 {
 			gr.pending = append(gr.pending[:0], gr.pending[n:]...)
@@ -224,6 +229,39 @@ func (s *Shard) measureGroup(p *partition, g uint32, now pending, c *cause) {
 	}
 }
 
+// succeeds says whether a ratio has a code of success to hold the failures
+// against.
+func (gr *group) succeeds() bool {
+	for k, m := range gr.members {
+		if m.part == partCode && m.bound == 0 && k < len(gr.base) && !math.IsNaN(gr.base[k]) {
+			return true
+		}
+	}
+	return false
+}
+
+// feedRatio makes the counters of failures of a ratio that is measured feed it
+// and nothing else: their own rates are of counts so small that one more is
+// always far off. What was open on one of them ends, as its ratio takes over.
+func (s *Shard) feedRatio(p *partition, g uint32, at int64, c *cause) {
+	gr := &p.groups[g]
+	if gr.ratio || !gr.succeeds() {
+		return
+	}
+	gr.ratio = true
+	for _, m := range gr.members {
+		if m.bound == 0 {
+			continue
+		}
+		sl := &p.slots[m.slot]
+		sl.feeds = true
+		ends := max(at, sl.lastAt+1) // later than all that was said of it
+		c.epoch = floorEpoch(ends)
+		s.closeEpisodes(p, m.slot, ends, c, Factor{Name: "ratio", Text: "from now on it counts for its error ratio only"})
+		p.dropMeasure(m.slot)
+	}
+}
+
 // rebase makes the values of a time the ones to measure against. A member that
 // sent nothing keeps what it had.
 func (gr *group) rebase(now pending) {
@@ -260,8 +298,8 @@ func (s *Shard) measureRatio(p *partition, g uint32, now pending, c *cause) {
 		failed += freshFailed
 	}
 	gr.rebase(now)
-	if total <= 0 {
-		return
+	if total <= 0 || !gr.succeeds() {
+		return // of failures alone there is no share
 	}
 	i := s.output(p, g, 0, roleRatio, ":error_ratio", now.at)
 	s.scoreRatio(p, i, now.at, failed, total, c)

@@ -15,6 +15,9 @@ func (s *Shard) mend() {
 		for i := range p.slots {
 			p.mendSlot(uint32(i))
 		}
+		for g := range p.groups {
+			p.mendRatio(uint32(g))
+		}
 	}
 }
 
@@ -41,6 +44,21 @@ func (p *partition) mendGroup(g uint32) {
 		if o != 0 && (int(o) > len(p.slots) || p.slots[o-1].series == nil || !p.slots[o-1].role.derived()) {
 			gr.outputs[n] = 0
 		}
+	}
+}
+
+// mendRatio finds out again whether the failures of a ratio only feed it. Those
+// that have a baseline, from before this was so, lose it at the next close.
+func (p *partition) mendRatio(g uint32) {
+	gr := &p.groups[g]
+	gr.ratio = gr.kind == groupRatio && gr.succeeds()
+	for _, m := range gr.members {
+		if m.bound != 0 && p.slots[m.slot].measure != 0 {
+			gr.ratio = false
+		}
+	}
+	for _, m := range gr.members {
+		p.slots[m.slot].feeds = gr.ratio && m.bound != 0
 	}
 }
 

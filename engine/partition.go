@@ -34,6 +34,7 @@ type slot struct {
 	role    role
 	class   class
 	flags   slotFlags
+	feeds   bool // a counter of failures that is measured by its error ratio alone; not stored, the group says it
 }
 
 type slotFlags uint8
@@ -71,6 +72,8 @@ type partition struct {
 	seasons  []lean.Season
 	trends   []trend.Core
 	ratios   []ratio.Core
+	holes    []uint32     // places in measures that are free
+	deepLost int          // places of the deep tier that were given up since the last tick
 	deeps    []*deep.Core // few, and large
 	groups   []group
 	targets  []target
@@ -178,9 +181,13 @@ func (p *partition) remember(family uint64, i uint32) {
 
 // addMeasure gives a slot a baseline of its own.
 func (p *partition) addMeasure(i uint32) *measure {
-	p.measures = append(p.measures, measure{})
 	s := &p.slots[i]
-	s.measure = uint32(len(p.measures))
+	if n := len(p.holes); n > 0 {
+		s.measure, p.holes = p.holes[n-1], p.holes[:n-1]
+	} else {
+		p.measures = append(p.measures, measure{})
+		s.measure = uint32(len(p.measures))
+	}
 	m := &p.measures[s.measure-1]
 	if s.role == roleRatio {
 		p.ratios = append(p.ratios, ratio.Core{})
@@ -193,6 +200,23 @@ func (p *partition) addMeasure(i uint32) *measure {
 	p.newborn = append(p.newborn, i)
 	s.flags |= flagNewborn
 	return m
+}
+
+// dropMeasure takes a slot's baseline away.
+func (p *partition) dropMeasure(i uint32) {
+	sl := &p.slots[i]
+	if sl.measure == 0 {
+		return
+	}
+	m := &p.measures[sl.measure-1]
+	if m.deep != 0 {
+		p.deeps[m.deep-1] = nil
+		p.deepLost++
+	}
+	*m = measure{}
+	p.holes = append(p.holes, sl.measure)
+	sl.measure = 0
+	p.touch(i)
 }
 
 // measureOf is a slot's measure, made on first use.
@@ -256,6 +280,7 @@ func (p *partition) adopt(i uint32, s *Series) {
 	}
 	p.relisten(i, was)
 	sl.flags &^= flagValue
+	sl.feeds = false
 	if sl.measure != 0 {
 		m := &p.measures[sl.measure-1]
 		*m = measure{season: m.season, trend: m.trend, deep: m.deep}

@@ -200,6 +200,9 @@ func (e *Engine) redoEpisode(a *Anomaly) {
 		}
 		return
 	}
+	if p.slots[i].feeds {
+		return // it was scored when that was said, and is not any more
+	}
 	m := p.measureOf(i)
 	m.alarm[ch] = models.Alarm{Open: ep.Open}
 }

@@ -177,6 +177,10 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 			return ReasonFirst
 		case v < from:
 			return ReasonReset
+		case sl.feeds && !onTime:
+			return ReasonLateJoin
+		case sl.feeds:
+			return ReasonRatio
 		}
 		s.scoreGauge(p, i, at, rateOf(fromAt, from, at, v), c)
 		return ReasonNone

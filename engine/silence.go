@@ -204,6 +204,12 @@ func (s *Shard) hear(p *partition, i uint32, now, deaf int64, c *cause) {
 // closeUnheard ends the episodes of a series that sends no more: nobody can say
 // that it recovered.
 func (s *Shard) closeUnheard(p *partition, i uint32, now int64, c *cause) {
+	s.closeEpisodes(p, i, now, c, Factor{Name: "silence", Text: "no samples come any more, so nobody can say that it recovered"})
+}
+
+// closeEpisodes ends the episodes of a measurement for a reason that no score
+// gives.
+func (s *Shard) closeEpisodes(p *partition, i uint32, now int64, c *cause, why Factor) {
 	m := p.slots[i].measure
 	if m == 0 {
 		return
@@ -216,7 +222,7 @@ func (s *Shard) closeUnheard(p *partition, i uint32, now int64, c *cause) {
 		}
 		*a = models.Alarm{}
 		ep.Open = false
-		s.state(p, i, ep, Closed, now, c, Factor{Name: "silence", Text: "no samples come any more, so nobody can say that it recovered"})
+		s.state(p, i, ep, Closed, now, c, why)
 	}
 }
 
