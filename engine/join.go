@@ -182,6 +182,7 @@ func (s *Shard) closeGroups(p *partition, open int64, c *cause) {
 		}
 		for k := range n {
 			c.epoch = gr.pending[k].close
+			c.quiet = p.fromHistory(gr, gr.pending[k].values)
 			s.measureGroup(p, g, gr.pending[k], c)
 			gr = &p.groups[g]
 			gr.doneAt = gr.pending[k].at
@@ -200,6 +201,18 @@ func (s *Shard) closeGroups(p *partition, open int64, c *cause) {
 		}
 	}
 	p.due = kept
+	c.quiet = false
+}
+
+// fromHistory says whether a time's values came from history, of which nobody is
+// told.
+func (p *partition) fromHistory(gr *group, values []float64) bool {
+	for k, v := range values {
+		if !math.IsNaN(v) {
+			return p.slots[gr.members[k].slot].flags&flagQuiet != 0
+		}
+	}
+	return false
 }
 
 func compareKeys(a, b groupKey) int {

@@ -50,6 +50,15 @@ const (
 	flagQuiet                         // the last value came from history: its silence is no news
 )
 
+// hush notes whether the last value came from history.
+func (sl *slot) hush(quiet bool) {
+	if quiet {
+		sl.flags |= flagQuiet
+	} else {
+		sl.flags &^= flagQuiet
+	}
+}
+
 // measure is the state of what is scored of one slot. Its blocks live in slabs
 // without pointers.
 type measure struct {

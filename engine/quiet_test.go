@@ -50,3 +50,39 @@ func TestHistoryIsToldOfNobody(t *testing.T) {
 		})
 	}
 }
+
+// What is derived of history is history, too: the quantiles of an instance that
+// was slow last week, and its error ratio. When live data show the
+// same, it is told.
+func TestWhatIsDerivedOfHistoryIsToldOfNobody(t *testing.T) {
+	for _, quiet := range []bool{true, false} {
+		r, s := newRig(t, Config{}, 2), newShop(6)
+		for n := range 700 {
+			at := shopStart + int64(n)*15_000
+			fault, failed := 1.0, 0.002
+			if n >= 600 && n < 620 {
+				fault, failed = 8, 0.4
+			}
+			batch := &Batch{Sender: "p", Quiet: quiet}
+			for _, instance := range []string{"a:80", "b:80"} {
+				batch.Samples = append(batch.Samples, s.scrape(at, "api", instance, fault, failed)...)
+			}
+			r.step(batch)
+			r.tick(at + 1000)
+		}
+		told := map[string]bool{}
+		for _, rec := range r.records {
+			if a, ok := rec.(*Anomaly); ok {
+				told[a.Series.Labels.Get("__name__")] = true
+			}
+		}
+		for _, name := range []string{"http_seconds:p50", "http_requests_total:error_ratio"} {
+			if told[name] == quiet {
+				t.Errorf("quiet=%v: told of %s: %v", quiet, name, told[name])
+			}
+		}
+		if quiet && len(r.records) > 0 {
+			t.Errorf("%d records came of history, the first %+v", len(r.records), r.records[0])
+		}
+	}
+}

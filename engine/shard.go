@@ -127,11 +127,7 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	}
 	p.touch(i)
 	sl.sender = c.sender
-	if c.quiet {
-		sl.flags |= flagQuiet
-	} else {
-		sl.flags &^= flagQuiet
-	}
+	sl.hush(c.quiet)
 	if seen := p.sender(c.sender, c.senderName); at > seen.at {
 		seen.at = at
 	}
