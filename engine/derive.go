@@ -173,7 +173,27 @@ var instanceLabels = []string{
 // familyOf is a hash of what copies of one series have in common.
 func familyOf(s *Series) uint64 {
 	ls := labels.NewBuilder(s.Labels).Del(instanceLabels...).Labels()
-	return hash64(labels.StableHash(ls), uint64(s.Workload.Partition()))
+	return hash64(labels.StableHash(ls), hashText(string(s.Workload)))
+}
+
+// workloadSeries makes the series that stands for all copies of a member: its
+// labels without those that tell copies apart, its name's suffix cut off. What
+// names the workload stays, so that two workloads never share it: of a pod's
+// name that is the part that its controller gave to all of them.
+func workloadSeries(member *Series, trim string) *Series {
+	b := labels.NewBuilder(member.Labels)
+	for _, l := range instanceLabels {
+		v := member.Labels.Get(l)
+		if l == "pod" {
+			v = ownerOf(v)
+		}
+		if v != "" && member.Workload.has(l, v) {
+			b.Set(l, v)
+		} else {
+			b.Del(l)
+		}
+	}
+	return derivedSeries(&Series{Labels: b.Labels(), Workload: member.Workload, Partition: member.Partition}, trim, "")
 }
 
 // targetOf names what was scraped: one copy of the workload.

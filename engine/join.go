@@ -26,6 +26,8 @@ const (
 	groupHistogram groupKind = iota + 1
 	groupRatio
 	groupNative
+	groupSum   // the rates of a workload's copies: see sum.go
+	groupShare // their error ratios
 )
 
 type groupKey struct {
@@ -48,6 +50,7 @@ type group struct {
 	outputs [3]uint32 // slots of what is derived, plus 1
 	queued  bool      // in partition.due
 	ratio   bool      // of a ratio: it is measured, so that counters of failures only feed it
+	sum     *sum      // of a sum or share; then members, pending, base and native are not in use
 }
 
 // member is one series of a group.
@@ -294,6 +297,7 @@ func (gr *group) rebase(now pending) {
 // unless that would be out of all proportion.
 func (s *Shard) measureRatio(p *partition, g uint32, now pending, c *cause) {
 	gr := &p.groups[g]
+	gap := now.at - gr.baseAt
 	var failed, total, fresh, freshFailed float64
 	for k, v := range now.values {
 		switch from := gr.base[k]; {
@@ -314,8 +318,11 @@ func (s *Shard) measureRatio(p *partition, g uint32, now pending, c *cause) {
 	if total <= 0 || !gr.succeeds() {
 		return // of failures alone there is no share
 	}
-	i := s.output(p, g, 0, roleRatio, ":error_ratio", now.at)
+	i := s.output(p, g, 0, roleRatio, ratioSuffix, now.at)
 	s.scoreRatio(p, i, now.at, failed, total, c)
+	if p.slots[i].sum != 0 {
+		p.tell(i, arrival{at: max(now.at, c.epoch), what: arrivalRate, gap: gap, rate: failed, total: total})
+	}
 }
 
 // measureHistogram scores the quantiles of what was observed since the last
@@ -430,69 +437,4 @@ func (s *Shard) output(p *partition, g uint32, n int, r role, suffix string, at 
 	p.groups[g].outputs[n] = i + 1
 	p.touchGroup(g)
 	return i
-}
-
-// takeHistogram takes a native histogram in: its rate is scored now, and its
-// quantiles once they have observations enough.
-func (s *Shard) takeHistogram(p *partition, i uint32, h *HistogramSample, c *cause) Reason {
-	base := p.slots[i].series
-	key := groupKey{groupNative, uint64(base.ID)}
-	g, ok := p.byGroup[key]
-	if !ok {
-		g = uint32(len(p.groups))
-		p.groups = append(p.groups, group{kind: groupNative, key: key, series: base})
-		p.byGroup[key] = g
-		p.slots[i].group = g + 1
-	}
-	p.touchGroup(g)
-	gr := &p.groups[g]
-	rebase := func(gr *group) {
-		gr.native = append(gr.native[:0], h.Buckets...)
-		gr.baseAt = h.At
-	}
-	sl := &p.slots[i]
-	had, fromAt, from := sl.flags&flagValue != 0, sl.lastAt, sl.last
-	sl.lastAt, sl.last = h.At, h.Count
-	sl.flags |= flagValue
-	if h.Gauge {
-		gr.baseAt, gr.tail = h.At, gr.tail[:0] // its buckets are a state, which does not add up
-		s.scoreQuantiles(p, g, h.At, h.Buckets, c, func(*group) {})
-		return ReasonBucket
-	}
-	buckets, reset := nativeDelta(gr.native, h.Buckets)
-	if !had || reset || h.Count < from || h.At-fromAt > maxRateGap {
-		rebase(gr)
-		if had && (reset || h.Count < from) {
-			return ReasonReset
-		}
-		return ReasonFirst
-	}
-	r := s.output(p, g, 2, roleDerived, ":rate", h.At)
-	s.scoreGauge(p, r, h.At, rateOf(fromAt, from, h.At, h.Count), c)
-	s.scoreQuantiles(p, g, h.At, buckets, c, rebase)
-	return ReasonBucket
-}
-
-// nativeDelta is what the buckets gained. Buckets that were merged to a coarser
-// schema between the two count as a reset.
-func nativeDelta(from, to []Bucket) ([]Bucket, bool) {
-	out := make([]Bucket, 0, len(to))
-	k := 0
-	for _, b := range to {
-		for k < len(from) && from[k].Upper < b.Upper {
-			return nil, true
-		}
-		d := b
-		if k < len(from) && from[k].Upper == b.Upper {
-			d.Count -= from[k].Count
-			k++
-		}
-		if d.Count < 0 {
-			return nil, true
-		}
-		if d.Count > 0 {
-			out = append(out, d)
-		}
-	}
-	return out, k < len(from)
 }

@@ -9,8 +9,13 @@ import "slices"
 func (s *Shard) mend() {
 	s.loaded = false
 	for _, p := range s.active {
+		p.sums = p.sums[:0]
 		for g := range p.groups {
-			p.mendGroup(uint32(g))
+			if p.groups[g].sum != nil {
+				p.mendSum(uint32(g))
+			} else {
+				p.mendGroup(uint32(g))
+			}
 		}
 		for i := range p.slots {
 			p.mendSlot(uint32(i))
@@ -41,10 +46,40 @@ func (p *partition) mendGroup(g uint32) {
 		p.touchGroup(g)
 	}
 	for n, o := range gr.outputs {
-		if o != 0 && (int(o) > len(p.slots) || p.slots[o-1].series == nil || !p.slots[o-1].role.derived()) {
+		if o != 0 && !p.isDerived(o-1) {
 			gr.outputs[n] = 0
 		}
 	}
+}
+
+// mendSum drops the copies whose slots are not theirs any more.
+func (p *partition) mendSum(g uint32) {
+	p.addSum(g)
+	gr := &p.groups[g]
+	theirs := func(i uint32) bool {
+		return int(i) < len(p.slots) && p.slots[i].series != nil && p.slots[i].sum == g+1
+	}
+	replicas, waiting := len(gr.sum.replicas), len(gr.sum.waiting)
+	gr.sum.replicas = slices.DeleteFunc(gr.sum.replicas, func(r replica) bool { return !theirs(r.slot) || p.slots[r.slot].series.ID != r.id })
+	gr.sum.waiting = slices.DeleteFunc(gr.sum.waiting, func(a arrival) bool { return !theirs(a.slot) })
+	if o := gr.outputs[0]; o != 0 && !p.isDerived(o-1) {
+		gr.outputs[0] = 0
+	}
+	if len(gr.sum.replicas) != replicas || len(gr.sum.waiting) != waiting {
+		p.touchGroup(g)
+	}
+}
+
+// inSum says whether the sum that a slot names is the one over its copies.
+func (p *partition) inSum(i uint32) bool {
+	g := p.slots[i].sum
+	kind, trim, ok := p.summed(i)
+	return ok && int(g) <= len(p.groups) && p.groups[g-1].sum != nil &&
+		p.groups[g-1].key == groupKey{kind, uint64(workloadSeries(p.slots[i].series, trim).ID)}
+}
+
+func (p *partition) isDerived(i uint32) bool {
+	return int(i) < len(p.slots) && p.slots[i].series != nil && p.slots[i].role.derived()
 }
 
 // mendRatio finds out again whether the failures of a ratio only feed it. Those
@@ -76,6 +111,13 @@ func (p *partition) mendSlot(i uint32) {
 	}
 	if m := sl.measure; m != 0 && (sl.role == roleRatio) != (p.measures[m-1].ratio != 0) {
 		sl.measure = 0
+	}
+	if sl.sum != 0 && !p.inSum(i) {
+		sl.sum = 0
+		p.touch(i)
+	}
+	if sl.sum == 0 && sl.measure != 0 {
+		p.enlistCopies(i, familyOf(sl.series))
 	}
 	if sl.group == 0 {
 		return

@@ -43,6 +43,8 @@ const (
 	tagThreshold = 8
 	tagGroup     = 9 // in a group's record: everything but its tail
 	tagDeep      = 10
+	tagSummed    = 11 // in a slot's record: the sum that it is in
+	tagSum       = 12 // in a group's record: a sum, whole
 	tagTail      = 20 // in a group's record: its last hundred observations
 )
 
@@ -138,6 +140,9 @@ func (p *partition) appendSlot(b []byte, i uint32) []byte {
 		b = binary.AppendUvarint(b, uint64(sl.sender))
 		return binary.AppendUvarint(b, uint64(sl.group))
 	})
+	if sl.sum != 0 {
+		b = appendPart(b, tagSummed, func(b []byte) []byte { return binary.AppendUvarint(b, uint64(sl.sum)) })
+	}
 	if sl.measure == 0 {
 		return b
 	}
@@ -198,49 +203,6 @@ func (ep *episode) append(b []byte) []byte {
 	b = append(b, byte(ep.Kind), boolByte(ep.Open), byte(ep.Side))
 	for _, v := range []int64{ep.OpenedAt, ep.UpdatedAt, ep.EventAt, int64(ep.Peak), int64(ep.Points), int64(ep.Onside)} {
 		b = binary.AppendVarint(b, v)
-	}
-	return b
-}
-
-func (p *partition) appendGroup(b []byte, g uint32) []byte {
-	gr := &p.groups[g]
-	if gr.series == nil {
-		return b
-	}
-	b = appendPart(b, tagGroup, func(b []byte) []byte {
-		b = append(b, byte(gr.kind))
-		b = binary.LittleEndian.AppendUint64(b, gr.key.id)
-		b = gr.series.append(b)
-		b = binary.AppendUvarint(b, uint64(len(gr.members)))
-		for _, m := range gr.members {
-			b = binary.AppendUvarint(b, uint64(m.slot))
-			b = appendFloat(append(b, byte(m.part)), m.bound)
-		}
-		b = binary.AppendVarint(b, gr.doneAt)
-		b = binary.AppendVarint(b, gr.baseAt)
-		b = appendFloats(b, gr.base)
-		b = binary.AppendUvarint(b, uint64(len(gr.pending)))
-		for _, w := range gr.pending {
-			b = binary.AppendVarint(b, w.at)
-			b = binary.AppendVarint(b, w.close)
-			b = appendFloats(b, w.values)
-		}
-		b = appendBuckets(b, gr.native)
-		for _, o := range gr.outputs {
-			b = binary.AppendUvarint(b, uint64(o))
-		}
-		return b
-	})
-	if len(gr.tail) == 0 {
-		return b
-	}
-	return appendPart(b, tagTail, func(b []byte) []byte { return appendBuckets(b, gr.tail) })
-}
-
-func appendFloats(b []byte, vs []float64) []byte {
-	b = binary.AppendUvarint(b, uint64(len(vs)))
-	for _, v := range vs {
-		b = appendFloat(b, v)
 	}
 	return b
 }
@@ -387,6 +349,8 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		l.keep(ch, ep)
 	case tagDeep:
 		return l.readDeep(r)
+	case tagSummed:
+		l.sum = uint32(r.uvarint())
 	case tagThreshold:
 		l.moved = &movedThreshold{
 			Steps: int8(r.byte()), Prev: int8(r.byte()), From: r.varint(), Version: uint32(r.uvarint()), Cause: r.text(),
@@ -460,46 +424,4 @@ func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
 		p.remember(familyOf(l.series), i)
 		p.asking = append(p.asking, i)
 	}
-}
-
-func (p *partition) loadGroups(id PageID, count int, r reader) error {
-	groups := make([]group, count)
-	for n := range groups {
-		entry := r.block()
-		if r.bad {
-			return fmt.Errorf("%w: %v: entry %d is cut", ErrPage, id, n)
-		}
-		for len(entry.b) > 0 {
-			tag, version := entry.byte(), entry.byte()
-			body := entry.block()
-			switch {
-			case entry.bad || version != partVersion:
-			case tag == tagGroup:
-				body.group(&groups[n])
-			case tag == tagTail:
-				groups[n].tail = body.buckets()
-			}
-			if entry.bad || body.bad || !tailFits(groups[n].tail) {
-				return fmt.Errorf("%w: %v: entry %d", ErrPage, id, n)
-			}
-		}
-	}
-	first := (id.Number - groupPages) * pageGroups
-	for len(p.groups) < int(first)+count {
-		p.groups = append(p.groups, group{})
-	}
-	for n := range groups {
-		g := first + uint32(n)
-		if groups[n].series == nil {
-			continue
-		}
-		p.groups[g] = groups[n]
-		gr := &p.groups[g]
-		p.byGroup[gr.key] = g
-		if len(gr.pending) > 0 {
-			gr.queued = true
-			p.due = append(p.due, g)
-		}
-	}
-	return nil
 }

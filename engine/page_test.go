@@ -27,7 +27,8 @@ func shopPages(t testing.TB) (map[PageID][]byte, []byte) {
 		}
 		fx.Reset()
 		part := &Effects{}
-		e.Shards()[0].Step([]*Batch{{Sender: "p", Samples: s.scrape(at, "api", "a:80", fault, 0.01)}}, part)
+		samples := append(s.scrape(at, "api", "a:80", fault, 0.01), s.scrape(at+3000, "api", "b:80", 1, 0.01)...)
+		e.Shards()[0].Step([]*Batch{{Sender: "p", Samples: samples}}, part)
 		e.Merge([]*Effects{part}, &fx)
 		part = &Effects{}
 		e.Shards()[0].Close(Tick{Now: at + 12_000}, part)
@@ -97,7 +98,13 @@ func TestARottenPageIsRefusedOrLoadsButNeverPanics(t *testing.T) {
 				b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
 			}
 			b = b[:len(b)-rng.IntN(2)*rng.IntN(len(b))]
-			refused += loadRotten(t, id, b)
+			refused += loadRotten(t, id, b, nil)
+		}
+		// Beside pages that are as they were, more of it is used.
+		for range 60 {
+			b := slices.Clone(good)
+			b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
+			refused += loadRotten(t, id, b, pages)
 		}
 	}
 	if refused == 0 {
@@ -105,10 +112,17 @@ func TestARottenPageIsRefusedOrLoadsButNeverPanics(t *testing.T) {
 	}
 }
 
-func loadRotten(t testing.TB, id PageID, b []byte) (refused int) {
+func loadRotten(t testing.TB, id PageID, b []byte, others map[PageID][]byte) (refused int) {
 	e, err := New(Config{Deep: Deep{Match: all}}, 1)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for other, good := range others {
+		if other != id {
+			if err := e.LoadPage(other, good); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := e.LoadPage(id, b); err != nil {
 		if !errors.Is(err, ErrPage) {
@@ -139,6 +153,6 @@ func FuzzLoadPage(f *testing.F) {
 		if groups {
 			id.Number = groupPages
 		}
-		loadRotten(t, id, b)
+		loadRotten(t, id, b, nil)
 	})
 }

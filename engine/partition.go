@@ -34,7 +34,8 @@ type slot struct {
 	role    role
 	class   class
 	flags   slotFlags
-	feeds   bool // a counter of failures that is measured by its error ratio alone; not stored, the group says it
+	sum     uint32 // place in groups plus 1 of the sum over its copies; 0 for one that is in none
+	feeds   bool   // a counter of failures that is measured by its error ratio alone; not stored, the group says it
 }
 
 type slotFlags uint8
@@ -85,6 +86,7 @@ type partition struct {
 	deepLost int          // places of the deep tier that were given up since the last tick
 	deeps    []*deep.Core // few, and large
 	groups   []group
+	sums     []uint32 // those groups that are sums, by key
 	targets  []target
 	byTarget map[targetKey]uint32
 	byGroup  map[groupKey]uint32
@@ -140,6 +142,7 @@ func (p *partition) addSlot(s *Series, r role, at int64) uint32 {
 	p.slots = append(p.slots, slot{series: s, lastAt: at, firstAt: at, role: r, class: classOf(s, r), target: p.targetFor(s)})
 	p.index[s.ID] = i
 	p.touch(i)
+	p.enlist(i, false)
 	return i
 }
 
@@ -289,7 +292,8 @@ func (p *partition) adopt(i uint32, s *Series) {
 	}
 	p.relisten(i, was)
 	sl.flags &^= flagValue
-	sl.feeds = false
+	sl.feeds, sl.sum = false, 0
+	p.enlist(i, false)
 	if sl.measure != 0 {
 		m := &p.measures[sl.measure-1]
 		*m = measure{season: m.season, trend: m.trend, deep: m.deep}

@@ -52,7 +52,7 @@ func TestHistoryIsToldOfNobody(t *testing.T) {
 }
 
 // What is derived of history is history, too: the quantiles of an instance that
-// was slow last week, and its error ratio. When live data show the
+// was slow last week, its error ratio, the sum over all. When live data show the
 // same, it is told.
 func TestWhatIsDerivedOfHistoryIsToldOfNobody(t *testing.T) {
 	for _, quiet := range []bool{true, false} {
@@ -76,7 +76,7 @@ func TestWhatIsDerivedOfHistoryIsToldOfNobody(t *testing.T) {
 				told[a.Series.Labels.Get("__name__")] = true
 			}
 		}
-		for _, name := range []string{"http_seconds:p50", "http_requests_total:error_ratio"} {
+		for _, name := range []string{"http_seconds:p50", "http_requests_total:error_ratio", "http_requests_total:sum:error_ratio"} {
 			if told[name] == quiet {
 				t.Errorf("quiet=%v: told of %s: %v", quiet, name, told[name])
 			}

@@ -54,8 +54,12 @@ func (r *reader) varint() int64 {
 }
 
 func (r *reader) float() float64 {
+	return math.Float64frombits(r.word())
+}
+
+func (r *reader) word() uint64 {
 	if b := r.take(8); b != nil {
-		return math.Float64frombits(binary.LittleEndian.Uint64(b))
+		return binary.LittleEndian.Uint64(b)
 	}
 	return 0
 }
@@ -116,9 +120,7 @@ func (r *reader) episode() *episode {
 
 func (r *reader) group(g *group) {
 	g.kind = groupKind(r.byte())
-	if id := r.take(8); id != nil {
-		g.key = groupKey{g.kind, binary.LittleEndian.Uint64(id)}
-	}
+	g.key = groupKey{g.kind, r.word()}
 	series := r.series()
 	for range r.count(10) {
 		m := member{slot: uint32(r.uvarint())}
@@ -136,7 +138,7 @@ func (r *reader) group(g *group) {
 	for _, w := range g.pending {
 		r.bad = r.bad || len(w.values) != len(g.members) || !plausible([]int64{w.at, w.close})
 	}
-	r.bad = r.bad || !plausible([]int64{g.doneAt, g.baseAt})
+	r.bad = r.bad || !plausible([]int64{g.doneAt, g.baseAt}) || g.kind > groupNative
 	r.bad = r.bad || len(g.base) != 0 && len(g.base) != len(g.members)
 	if !r.bad {
 		g.series = series

@@ -48,6 +48,7 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 		}
 		s.wake(p, i, at, v, c)
 		sl.lastAt, sl.last = at, v
+		sl.hush(c.quiet)
 		p.touch(i)
 		c.receipt.Derived++
 	}
@@ -77,6 +78,7 @@ func (s *Shard) scoreRatio(p *partition, i uint32, at int64, failed, total float
 	v := failed / total
 	s.wake(p, i, at, v, c)
 	sl.lastAt, sl.last = at, v
+	sl.hush(c.quiet)
 	p.touch(i)
 	c.receipt.Derived++
 	m := p.measureOf(i)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -60,6 +61,12 @@ func (w Workload) Partition() uint8 {
 	h.Write([]byte(w))
 	sum := h.Sum64()
 	return uint8(sum ^ sum>>32)
+}
+
+// has says whether a label and its value are among those that name the workload.
+func (w Workload) has(label, value string) bool {
+	pair := label + "=" + strconv.Quote(value)
+	return strings.HasPrefix(string(w), pair) || strings.Contains(string(w), ","+pair)
 }
 
 // NewSeries makes the series of a label set. The labels are sorted already, as

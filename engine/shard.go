@@ -133,6 +133,7 @@ func (s *Shard) take(p *partition, series *Series, at int64, v float64, h *Histo
 	}
 	if stale {
 		p.end(i, at, v)
+		p.tellEnd(i, max(at, c.epoch))
 		return ReasonStale
 	}
 	s.wake(p, i, at, v, c)
@@ -170,6 +171,9 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 	case roleCounter:
 		switch {
 		case !had || at-fromAt > maxRateGap:
+			if sl.sum != 0 {
+				p.tell(i, arrival{at: max(at, c.epoch), what: arrivalBegins})
+			}
 			return ReasonFirst
 		case v < from:
 			return ReasonReset
@@ -178,7 +182,11 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 		case sl.feeds:
 			return ReasonRatio
 		}
-		s.scoreGauge(p, i, at, rateOf(fromAt, from, at, v), c)
+		rate := rateOf(fromAt, from, at, v)
+		if sl.sum != 0 {
+			p.tell(i, arrival{at: max(at, c.epoch), what: arrivalRate, gap: at - fromAt, rate: rate})
+		}
+		s.scoreGauge(p, i, at, rate, c)
 		return ReasonNone
 	case roleNative:
 		// A float where a histogram was: nothing can be taken from it.
@@ -203,6 +211,7 @@ func (s *Shard) Close(t Tick, fx *Effects) {
 	deaf := s.engine.deafUntil(t)
 	for _, p := range s.active {
 		s.closeGroups(p, open, &c)
+		s.closeSums(p, open, &c)
 		if len(p.newborn) > 0 {
 			p.inherit(open)
 		}

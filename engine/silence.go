@@ -306,6 +306,7 @@ func (p *partition) inherit(open int64) {
 		p.asking = append(p.asking, i)
 		p.touch(i)
 		p.remember(families[n], i)
+		p.enlistCopies(i, families[n])
 	}
 }
 
