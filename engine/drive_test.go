@@ -21,6 +21,7 @@ type rig struct {
 	records []Record
 	total   Receipt
 	trace   []Scored
+	tail    []TailPoint
 }
 
 func newRig(t *testing.T, cfg Config, shards int) *rig {
@@ -51,6 +52,7 @@ func (r *rig) step(batches ...*Batch) {
 func (r *rig) take(fx *Effects) {
 	r.records = append(r.records, fx.Records...)
 	r.trace = append(r.trace, fx.Scored...)
+	r.tail = append(r.tail, fx.Tail...)
 	for i := range fx.Receipts {
 		r.total.Add(&fx.Receipts[i])
 	}

@@ -36,12 +36,13 @@ type Scored struct {
 // Effects is what came out of the engine. The zero value is ready; Reset keeps
 // the room.
 type Effects struct {
-	Records  []Record  // to journal, in order, and then to deliver
-	Actions  []Action  // to perform once the records are durable
-	Receipts []Receipt // one for each batch given to Step, in order
-	Scored   []Scored  // with Config.Trace only
-	marks    []mark    // where each record of a Step or Close belongs in the canonical order
-	hushes   []hush    // series that fell silent
+	Records  []Record    // to journal, in order, and then to deliver
+	Actions  []Action    // to perform once the records are durable
+	Receipts []Receipt   // one for each batch given to Step, in order
+	Scored   []Scored    // with Config.Trace only
+	Tail     []TailPoint // what scored at the tail's floor or above, those of a series in order
+	marks    []mark      // where each record of a Step or Close belongs in the canonical order
+	hushes   []hush      // series that fell silent
 }
 
 // mark is the place of a record in the canonical order.

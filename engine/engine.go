@@ -189,7 +189,7 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 	m := &p.measures[sl.measure-1]
 	b := Baseline{Series: sl.series, At: sl.lastAt, Value: sl.last, Season: m.season != 0, Alarm: m.alarm[channelMain].Open}
 	x := point{part: p, slot: i, at: math.MaxInt64} // the threshold for the next point
-	open, close := s.thresholds(&x, m)
+	open, close, _ := s.thresholds(&x, m)
 	b.Threshold = s.standing(&x, m, open, close)
 	if m.ratio != 0 {
 		core := &p.ratios[m.ratio-1]
@@ -238,6 +238,8 @@ func (fx *Effects) Reset() {
 	fx.Receipts = fx.Receipts[:0]
 	clear(fx.Scored)
 	fx.Scored = fx.Scored[:0]
+	clear(fx.Tail)
+	fx.Tail = fx.Tail[:0]
 	fx.marks = fx.marks[:0]
 	fx.hushes = fx.hushes[:0]
 }

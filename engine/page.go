@@ -46,6 +46,7 @@ const (
 	tagSummed    = 11 // in a slot's record: the sum that it is in
 	tagSum       = 12 // in a group's record: a sum, whole
 	tagTail      = 20 // in a group's record: its last hundred observations
+	tagBefore    = 30 // points since the tail log kept one; absent when there are many
 )
 
 // storedAlarms is how many alarms tagAlarms holds: the main and the slow one.
@@ -168,6 +169,9 @@ func (p *partition) appendSlot(b []byte, i uint32) []byte {
 			b = appendPart(b, tagEpisode, func(b []byte) []byte { return ep.append(append(b, ch)) })
 		}
 	}
+	if m.before != 0 {
+		b = appendPart(b, tagBefore, func(b []byte) []byte { return binary.LittleEndian.AppendUint16(b, uint16(m.before)) })
+	}
 	if p.hasDeep(i, m) {
 		b = appendPart(b, tagDeep, func(b []byte) []byte { return p.appendDeep(b, i, m) })
 	}
@@ -276,6 +280,7 @@ type loadedSlot struct {
 	trend    *trend.Core
 	deep     *deep.Core
 	alarm    [numChannels]alarm
+	before   before
 	episodes map[uint8]*episode
 	moved    *movedThreshold
 }
@@ -347,6 +352,8 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 			return errors.New("no episode")
 		}
 		l.keep(ch, ep)
+	case tagBefore:
+		l.before = before(r.byte()) | before(r.byte())<<8
 	case tagDeep:
 		return l.readDeep(r)
 	case tagSummed:
@@ -396,7 +403,7 @@ func (p *partition) place(i uint32, l *loadedSlot, silentAfter int64) {
 }
 
 func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
-	m := measure{core: l.core, alarm: l.alarm}
+	m := measure{core: l.core, alarm: l.alarm, before: l.before}
 	if l.season != nil {
 		p.seasons = append(p.seasons, *l.season)
 		m.season = uint32(len(p.seasons))

@@ -70,6 +70,7 @@ type measure struct {
 	deep    uint32 // place in deeps plus 1
 	openFor uint32 // the interval that open was worked out for, in seconds
 	open    int16  // the configured threshold at that interval, in score units
+	before  before // points since the tail kept one
 	alarm   [numChannels]alarm
 }
 

@@ -99,16 +99,27 @@ func (s *Shard) compare(x *point, m *measure, c *cause) {
 		return
 	}
 	a := &m.alarm[x.channel]
-	open, close := s.thresholds(x, m)
-	if !a.Open && x.reading.Score < open {
-		return
+	open, close, floor := s.thresholds(x, m)
+	kept := x.reading.Score >= floor
+	if !kept {
+		m.before.passed(x.channel)
 	}
+	if a.Open || x.reading.Score >= open {
+		s.step(x, m, open, close, c)
+	}
+	if kept {
+		s.keepTail(x, m, open, close, c)
+	}
+}
+
+// step lets the alarm of a point's channel take its score in.
+func (s *Shard) step(x *point, m *measure, open, close models.Score, c *cause) {
 	ep := x.part.episodes[episodeKey{x.slot, uint8(x.channel)}]
 	if ep != nil && x.at <= ep.EventAt {
 		return // what this point did was said before a crash
 	}
 	x.standing = s.standing(x, m, open, close)
-	x.change = a.Step(x.reading.Score, open, close)
+	x.change = m.alarm[x.channel].Step(x.reading.Score, open, close)
 	s.tell(x, ep, c)
 }
 
@@ -134,23 +145,30 @@ func (m *measure) weight(score models.Score) float64 {
 	return models.WeightOf(score)
 }
 
-// thresholds are the opening and closing thresholds in force for a point.
-func (s *Shard) thresholds(x *point, m *measure) (open, close models.Score) {
+// thresholds are the opening and closing thresholds in force for a point, and
+// the floor of its tail.
+func (s *Shard) thresholds(x *point, m *measure) (open, close, floor models.Score) {
+	open = s.configured(x.part, m)
 	switch x.channel {
 	case channelSlow:
 		open = s.engine.slowOpen
 	case channelDeep:
-		open = deepOpen(s.configured(x.part, m))
-	default:
-		open = s.configured(x.part, m)
+		open = deepOpen(open)
 	}
+	floor = TailFloor(Channel(x.channel), open)
 	if x.part.slots[x.slot].flags&flagMoved != 0 {
 		open = x.part.moved[x.slot].at(x.at).apply(open)
 	}
-	if x.channel == channelDeep {
-		return open, min(open, deepClose)
+	return open, closeOf(Channel(x.channel), open, floor), floor
+}
+
+// closeOf is the closing threshold of an opening one: half of it, and of the
+// deep channel what news that is held counts for. It is never under the floor.
+func closeOf(c Channel, open, floor models.Score) models.Score {
+	if c == ChannelDeep {
+		return min(open, deepClose)
 	}
-	return open, open / 2
+	return max(open/2, floor)
 }
 
 // configured is the threshold that one false alarm in FalseAlarmDays comes to

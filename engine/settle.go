@@ -70,6 +70,7 @@ func (e *Engine) Merge(parts []*Effects, fx *Effects) {
 		fx.Records = append(fx.Records, part.Records...)
 		fx.marks = append(fx.marks, part.marks...)
 		fx.Scored = append(fx.Scored, part.Scored...)
+		fx.Tail = append(fx.Tail, part.Tail...)
 		e.settle.hushes = append(e.settle.hushes, part.hushes...)
 		for len(fx.Receipts) < len(part.Receipts) {
 			fx.Receipts = append(fx.Receipts, Receipt{})

@@ -214,6 +214,7 @@ func (s *Shard) closeEpisodes(p *partition, i uint32, now int64, c *cause, why F
 	if m == 0 {
 		return
 	}
+	p.measures[m-1].before = 0
 	for ch := range numChannels {
 		a := &p.measures[m-1].alarm[ch]
 		ep := p.episodes[episodeKey{i, uint8(ch)}]

@@ -1,8 +1,8 @@
 package models
 
-// quietPoints is how many points in a row must be under the closing threshold
+// QuietPoints is how many points in a row must be under the closing threshold
 // before an alarm ends.
-const quietPoints = 5
+const QuietPoints = 5
 
 // Alarm says whether a measurement is in an anomaly. It opens at a score of
 // open or more and ends after five points in a row under close: by state and
@@ -36,7 +36,7 @@ func (a *Alarm) Step(s, open, close Score) Change {
 		a.Quiet = 0
 		return Same
 	}
-	if a.Quiet++; a.Quiet < quietPoints {
+	if a.Quiet++; a.Quiet < QuietPoints {
 		return Same
 	}
 	*a = Alarm{}

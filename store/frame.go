@@ -34,6 +34,7 @@ const (
 	segmentOfLog segmentKind = iota + 1
 	segmentOfLabels
 	segmentOfRecording
+	segmentOfTail
 )
 
 // flagSparse marks a segment in which sequences may be skipped: the kept labels

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -23,6 +24,7 @@ type Report struct {
 	Faults  []string // of the directory itself
 	Log     LogReport
 	Labels  LogReport // labels and undos that retention took out of the log
+	Tail    TailReport
 	Pages   PagesReport
 	Out     string // where Salvage put the copy
 }
@@ -79,7 +81,7 @@ func (r Report) Sound() bool {
 			}
 		}
 	}
-	return len(r.Faults) == 0 && len(r.Pages.Lost) == 0 && r.Pages.Unread == ""
+	return len(r.Faults) == 0 && len(r.Pages.Lost) == 0 && r.Pages.Unread == "" && !r.Tail.Damaged()
 }
 
 // Inspect reads every byte of a directory and changes none. Beside a running
@@ -95,6 +97,9 @@ func Inspect(dir string) (Report, error) {
 		return r, err
 	}
 	if r.Labels, err = inspectLog(labelsDir(dir), segmentOfLabels, nil); err != nil {
+		return r, err
+	}
+	if r.Tail, err = ReadTail(dir, 0, 0, nil, nil); err != nil {
 		return r, err
 	}
 	if lockHeld(filepath.Join(dir, "LOCK")) {
@@ -359,6 +364,7 @@ func (r Report) WriteText(w io.Writer) error {
 	if r.Labels.Records > 0 || len(r.Labels.Damages) > 0 {
 		r.Labels.text(&b, "labels kept beyond the log")
 	}
+	r.Tail.text(&b)
 	r.Pages.text(&b)
 	switch {
 	case r.Out != "":
@@ -406,6 +412,35 @@ func (l LogReport) text(b *strings.Builder, name string) {
 		b.WriteByte('\n')
 	}
 	listed(b, "UNREADABLE", l.Unknown)
+}
+
+func (t TailReport) text(b *strings.Builder) {
+	if t.Segments == 0 {
+		return
+	}
+	fmt.Fprintf(b, "tail log: %d points from %s to %s, in %d blocks of %d segments, %d bytes; %d points lost\n",
+		t.Points, clock(t.From), clock(t.To), t.Blocks, t.Segments, t.Bytes, t.Lost)
+	for _, g := range t.Gaps {
+		word, many := "gap", ""
+		if g.Damage {
+			word = "DAMAGE"
+		}
+		if g.Points > 0 {
+			many = fmt.Sprintf(", %d points", g.Points)
+		}
+		fmt.Fprintf(b, "  %s from %s to %s%s: %s\n", word, clock(g.After), clock(g.Before), many, g.Why)
+	}
+	if t.MoreGaps > 0 {
+		fmt.Fprintf(b, "  and %d more\n", t.MoreGaps)
+	}
+}
+
+// clock is a time in ms for people.
+func clock(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).UTC().Format(time.RFC3339)
 }
 
 func (p PagesReport) text(b *strings.Builder) {

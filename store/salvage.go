@@ -33,8 +33,23 @@ func Salvage(dir, out string) (Report, error) {
 		return Report{}, err
 	}
 	r := Report{Dir: dir, Out: out}
-	err = s.takeFrom(dir, &r)
-	return r, errors.Join(err, s.Close())
+	err = errors.Join(s.takeFrom(dir, &r), s.Close())
+	if err == nil {
+		err = copyTail(dir, out, &r)
+	}
+	return r, err
+}
+
+// copyTail copies the files of a tail log as they are: who reads one passes over
+// what is damaged, and counts it.
+func copyTail(dir, out string, r *Report) (err error) {
+	if r.Tail, err = ReadTail(dir, 0, 0, nil, nil); err != nil || r.Tail.Segments == 0 {
+		return err
+	}
+	if err := copyFiles(tailDir(dir), tailDir(out)); err != nil {
+		return fmt.Errorf("store: salvage the tail log: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) takeFrom(dir string, r *Report) error {

@@ -27,6 +27,10 @@ type Config struct {
 	// BallastBytes is the size of a file that is given up when the disk runs
 	// full in spite of Admit. Default 64 MiB; negative for none.
 	BallastBytes int64
+	// TailBytes bounds the tail log. Default 1 GiB; negative for none.
+	TailBytes int64
+	// TailAge is how long the tail log keeps a point, in event time. Default 30 days.
+	TailAge time.Duration
 
 	disk disk
 }
@@ -40,6 +44,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BallastBytes == 0 {
 		c.BallastBytes = 64 << 20
+	}
+	if c.TailBytes == 0 {
+		c.TailBytes = 1 << 30
+	}
+	if c.TailAge == 0 {
+		c.TailAge = 30 * 24 * time.Hour
 	}
 	if c.disk == nil {
 		c.disk = osDisk{}
@@ -55,6 +65,12 @@ func (c Config) Validate() error {
 	if c.MinFreeBytes < 0 {
 		return fmt.Errorf("min_free_bytes %d: want 0 or more", c.MinFreeBytes)
 	}
+	if c.TailBytes > 0 && c.TailBytes < minTailBytes {
+		return fmt.Errorf("tail_bytes %d: want %d or more, or a negative number for no tail log", c.TailBytes, minTailBytes)
+	}
+	if c.TailAge < 0 {
+		return fmt.Errorf("tail_age %v: want 0 or more", c.TailAge)
+	}
 	return nil
 }
 
@@ -69,6 +85,7 @@ type Store struct {
 	labels *journal
 	pages  *pages
 	space  *space
+	tail   *Tail // nil for none
 
 	write  sync.Mutex
 	closed bool
@@ -134,8 +151,14 @@ func (s *Store) open() error {
 	}
 	s.space.next = s.pages.held.Load
 	s.space.look()
-	return nil
+	if s.cfg.TailBytes > 0 {
+		s.tail, err = openTail(s.cfg, s.dir, func() bool { return !s.space.full.Load() })
+	}
+	return err
 }
+
+// Tail is the store's tail log; nil when it has none.
+func (s *Store) Tail() *Tail { return s.tail }
 
 func logDir(dir string) string    { return filepath.Join(dir, "log") }
 func labelsDir(dir string) string { return filepath.Join(dir, "labels") }
@@ -300,6 +323,9 @@ func (s *Store) release() error {
 		return nil
 	}
 	s.closed = true
+	if s.tail != nil {
+		s.tail.close()
+	}
 	if s.pages != nil {
 		errs = append(errs, s.pages.close())
 	}

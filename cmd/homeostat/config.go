@@ -20,6 +20,7 @@ import (
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
 	"github.com/homeostat/homeostat/ingest/remotewrite"
+	"github.com/homeostat/homeostat/store"
 )
 
 // fileConfig is the configuration file. What is left out takes the default of
@@ -69,6 +70,8 @@ type replicasConfig struct {
 type storageConfig struct {
 	MinFreeBytes int64         `yaml:"min_free_bytes"`
 	SweepEvery   time.Duration `yaml:"sweep_every"`
+	TailBytes    int64         `yaml:"tail_bytes"`
+	TailAge      time.Duration `yaml:"tail_age"`
 }
 
 type queueConfig struct {
@@ -147,6 +150,14 @@ func (c *fileConfig) loopConfig() (loop.Config, error) {
 	return cfg, nil
 }
 
+func (c *fileConfig) storeConfig() (store.Config, error) {
+	cfg := store.Config{MinFreeBytes: c.Storage.MinFreeBytes, TailBytes: c.Storage.TailBytes, TailAge: c.Storage.TailAge}
+	if err := cfg.Validate(); err != nil {
+		return cfg, fmt.Errorf("storage.%w", err)
+	}
+	return cfg, nil
+}
+
 func (c *fileConfig) writeConfig() (remotewrite.Config, error) {
 	w := c.RemoteWrite
 	cfg := remotewrite.Config{
@@ -167,12 +178,12 @@ func (c *fileConfig) validate() error {
 	_, engineErr := c.engineConfig()
 	_, loopErr := c.loopConfig()
 	_, writeErr := c.writeConfig()
+	_, storeErr := c.storeConfig()
 	var own []error
 	for _, n := range []struct {
 		name  string
 		value int64
 	}{
-		{"storage.min_free_bytes", c.Storage.MinFreeBytes},
 		{"watch.heartbeat", int64(c.Watch.Heartbeat)},
 		{"watch.max_subscribers", int64(c.Watch.MaxSubscribers)},
 	} {
@@ -180,7 +191,7 @@ func (c *fileConfig) validate() error {
 			own = append(own, fmt.Errorf("%s: %d, want 0 or more", n.name, n.value))
 		}
 	}
-	return errors.Join(append(own, engineErr, loopErr, writeErr)...)
+	return errors.Join(append(own, engineErr, loopErr, writeErr, storeErr)...)
 }
 
 // loadConfig reads a configuration file; an empty path is the defaults.

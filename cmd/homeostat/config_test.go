@@ -117,6 +117,7 @@ func TestFullExampleHoldsTheDefaults(t *testing.T) {
 		"remote_write.max_compressed_bytes": 16 << 20, "remote_write.max_decoded_bytes": 32 << 20,
 		"remote_write.max_series": 50_000, "remote_write.max_labels": 64,
 		"storage.min_free_bytes": int64(1 << 30), "storage.sweep_every": 20 * time.Minute,
+		"storage.tail_bytes": int64(1 << 30), "storage.tail_age": 30 * 24 * time.Hour,
 		"queue.batches": 256, "queue.samples": 1_000_000,
 		"watch.heartbeat": 5 * time.Second, "watch.max_subscribers": 1000,
 	} {

@@ -9,6 +9,7 @@ import (
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/loop"
 	"github.com/homeostat/homeostat/ingest/remotewrite"
+	"github.com/homeostat/homeostat/store"
 )
 
 // figures collects what the loop and the receiver count. The books balance in
@@ -16,6 +17,7 @@ import (
 type figures struct {
 	loop  *loop.Loop
 	write *remotewrite.Handler
+	tail  *store.Tail // nil for none
 }
 
 var (
@@ -40,6 +42,9 @@ var (
 	descCheckpoint = prometheus.NewDesc("homeostat_checkpoint_age_seconds", "Age of the last complete sweep, in the time of the ticks.", nil, nil)
 	descActions    = prometheus.NewDesc("homeostat_actions_total", "Actions performed.", []string{"kind", "result"}, nil)
 	descQueue      = prometheus.NewDesc("homeostat_queue_batches", "Batches that wait to be scored.", nil, nil)
+	descTail       = prometheus.NewDesc("homeostat_tail_points_total", "Points of the tail log, by whether they were kept or lost.", []string{"outcome"}, nil)
+	descTailGaps   = prometheus.NewDesc("homeostat_tail_gaps_total", "Stretches of lost points in the tail log, and beginnings after a crash.", nil, nil)
+	descTailBytes  = prometheus.NewDesc("homeostat_tail_bytes", "Tail log on disk, of storage.tail_bytes.", nil, nil)
 	descBuild      = prometheus.NewDesc("homeostat_build_info", "What was built.", []string{"version", "goversion"}, nil)
 )
 
@@ -53,7 +58,7 @@ func newRegistry(f *figures) *prometheus.Registry {
 func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descDeep, descDeepNoRoom, descDeepBytes, descLatency, descCheckpoint, descActions,
-		descQueue, descBuild,
+		descQueue, descTail, descTailGaps, descTailBytes, descBuild,
 	} {
 		ch <- d
 	}
@@ -93,6 +98,13 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- prometheus.MustNewConstHistogram(descLatency, total, st.Detection.Sum.Seconds(), buckets)
+	if f.tail != nil {
+		st := f.tail.Stats()
+		counter(descTail, st.Points, "kept")
+		counter(descTail, st.Lost, "lost")
+		counter(descTailGaps, st.Gaps)
+		gauge(descTailBytes, float64(st.Bytes))
+	}
 	gauge(descBuild, 1, versionOf(), runtime.Version())
 }
 

@@ -143,7 +143,11 @@ func (f *serveFlags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(f.storage, store.Config{MinFreeBytes: cfg.Storage.MinFreeBytes})
+	storeCfg, err := cfg.storeConfig()
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(f.storage, storeCfg)
 	if err != nil {
 		return err
 	}
@@ -236,6 +240,9 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	loopCfg.Sinks = []loop.Sink{p.board}
 	loopCfg.Actuator = dryrun.New(dryrun.Config{Log: p.log})
 	loopCfg.Admit = p.store.Admit
+	if tail := p.store.Tail(); tail != nil {
+		loopCfg.Tail = tail
+	}
 	if p.inputs != nil {
 		loopCfg.Recorder = p.inputs
 	}
@@ -260,7 +267,7 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 		guard: p.guard, running: *cfg, successful: true, at: time.Now(),
 	}
 	p.reload.tried = p.reload.contents()
-	registry := newRegistry(&figures{loop: p.loop, write: write})
+	registry := newRegistry(&figures{loop: p.loop, write: write, tail: p.store.Tail()})
 	registry.MustRegister(serving.Figures{Board: p.board, Service: p.service, Guard: p.guard}, p.reload)
 	p.health = health.NewServer()
 	p.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)

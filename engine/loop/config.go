@@ -56,6 +56,8 @@ type Config struct {
 	// as a disk that is nearly full. It is asked for every batch, by many
 	// goroutines.
 	Admit func() error
+	// Tail keeps what scored in the tail, after each round. Default nothing.
+	Tail Tail
 	// Trace takes the scored measurements of a round when engine.Config.Trace
 	// makes the engine report them. The slice is the loop's again when it
 	// returns.

@@ -70,3 +70,10 @@ type Actuator interface {
 type Recorder interface {
 	Record(ev engine.Event) error
 }
+
+// Tail keeps the scored measurements of the tail. It observes: it never blocks,
+// it counts what it cannot keep, and no result depends on it. The slice is the
+// loop's again when Keep returns. store fits it.
+type Tail interface {
+	Keep(tick int64, points []engine.TailPoint)
+}

@@ -27,6 +27,7 @@ type round struct {
 	closed   engine.Receipt // of the closed epochs
 	actions  []engine.Action
 	scored   []engine.Scored
+	tail     []engine.TailPoint
 	opened   []openings
 }
 
@@ -80,6 +81,8 @@ func (r *round) reset() {
 	r.closed = engine.Receipt{}
 	r.actions = r.actions[:0]
 	r.scored = r.scored[:0]
+	clear(r.tail)
+	r.tail = r.tail[:0]
 	r.opened = r.opened[:0]
 }
 
@@ -157,6 +160,9 @@ func (r *round) collect(input engine.Record) {
 	r.records = append(r.records, r.fx.Records...)
 	r.actions = append(r.actions, r.fx.Actions...)
 	r.scored = append(r.scored, r.fx.Scored...)
+	if r.cfg.Tail != nil {
+		r.tail = append(r.tail, r.fx.Tail...)
+	}
 }
 
 // commit makes the records durable.
@@ -179,6 +185,9 @@ func (r *round) commit() error {
 func (r *round) deliver() {
 	if len(r.scored) > 0 && r.cfg.Trace != nil {
 		r.cfg.Trace(r.scored)
+	}
+	if r.cfg.Tail != nil {
+		r.cfg.Tail.Keep(r.tick, r.tail)
 	}
 	if len(r.records) == 0 || len(r.cfg.Sinks) == 0 {
 		return
