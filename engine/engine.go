@@ -189,8 +189,9 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 	m := &p.measures[sl.measure-1]
 	b := Baseline{Series: sl.series, At: sl.lastAt, Value: sl.last, Season: m.season != 0, Alarm: m.alarm[channelMain].Open}
 	x := point{part: p, slot: i, at: math.MaxInt64} // the threshold for the next point
-	open, close, _ := s.thresholds(&x, m)
-	b.Threshold = s.standing(&x, m, open, close)
+	in := s.thresholds(&x, m)
+	open := in.open
+	b.Threshold = s.standing(&x, in)
 	if m.ratio != 0 {
 		core := &p.ratios[m.ratio-1]
 		b.Points, b.IntervalMS, b.Expected = core.Points(), int64(core.Interval()*1000), core.Mean()

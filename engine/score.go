@@ -99,27 +99,27 @@ func (s *Shard) compare(x *point, m *measure, c *cause) {
 		return
 	}
 	a := &m.alarm[x.channel]
-	open, close, floor := s.thresholds(x, m)
-	kept := x.reading.Score >= floor
+	t := s.thresholds(x, m)
+	kept := x.reading.Score >= TailFloor(Channel(x.channel), t.base)
 	if !kept {
 		m.before.passed(x.channel)
 	}
-	if a.Open || x.reading.Score >= open {
-		s.step(x, m, open, close, c)
+	if a.Open || x.reading.Score >= t.open {
+		s.step(x, m, t, c)
 	}
 	if kept {
-		s.keepTail(x, m, open, close, c)
+		s.keepTail(x, m, t, c)
 	}
 }
 
 // step lets the alarm of a point's channel take its score in.
-func (s *Shard) step(x *point, m *measure, open, close models.Score, c *cause) {
+func (s *Shard) step(x *point, m *measure, t thresholds, c *cause) {
 	ep := x.part.episodes[episodeKey{x.slot, uint8(x.channel)}]
 	if ep != nil && x.at <= ep.EventAt {
 		return // what this point did was said before a crash
 	}
-	x.standing = s.standing(x, m, open, close)
-	x.change = m.alarm[x.channel].Step(x.reading.Score, open, close)
+	x.standing = s.standing(x, t)
+	x.change = m.alarm[x.channel].Step(x.reading.Score, t.open, t.close)
 	s.tell(x, ep, c)
 }
 
@@ -145,30 +145,35 @@ func (m *measure) weight(score models.Score) float64 {
 	return models.WeightOf(score)
 }
 
-// thresholds are the opening and closing thresholds in force for a point, and
-// the floor of its tail.
-func (s *Shard) thresholds(x *point, m *measure) (open, close, floor models.Score) {
-	open = s.configured(x.part, m)
+// thresholds are those of a point: the opening one as configured, and what is in
+// force.
+type thresholds struct{ base, open, close models.Score }
+
+// thresholds are those in force for a point.
+func (s *Shard) thresholds(x *point, m *measure) thresholds {
+	t := thresholds{base: s.configured(x.part, m)}
 	switch x.channel {
 	case channelSlow:
-		open = s.engine.slowOpen
+		t.base = s.engine.slowOpen
 	case channelDeep:
-		open = deepOpen(open)
+		t.base = deepOpen(t.base)
 	}
-	floor = TailFloor(Channel(x.channel), open)
+	t.open = t.base
 	if x.part.slots[x.slot].flags&flagMoved != 0 {
-		open = x.part.moved[x.slot].at(x.at).apply(open)
+		t.open = x.part.moved[x.slot].at(x.at).apply(t.base)
 	}
-	return open, closeOf(Channel(x.channel), open, floor), floor
+	t.close = closeOf(Channel(x.channel), t.open, t.base)
+	return t
 }
 
-// closeOf is the closing threshold of an opening one: half of it, and of the
-// deep channel what news that is held counts for. It is never under the floor.
-func closeOf(c Channel, open, floor models.Score) models.Score {
+// closeOf is the closing threshold of an opening one, given the configured one:
+// half of it, and of the deep channel what news that is held counts for. It is
+// never under the floor of the tail.
+func closeOf(c Channel, open, base models.Score) models.Score {
 	if c == ChannelDeep {
 		return min(open, deepClose)
 	}
-	return max(open/2, floor)
+	return max(open/2, TailFloor(c, base))
 }
 
 // configured is the threshold that one false alarm in FalseAlarmDays comes to

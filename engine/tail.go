@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/homeostat/homeostat/models"
@@ -47,7 +48,8 @@ type TailPoint struct {
 	Interval uint32 // between points, seconds
 	At       int64  // ms
 	Score    models.Score
-	Open     models.Score           // the threshold in force
+	Base     models.Score           // the opening threshold as configured
+	Open     models.Score           // the one in force
 	Close    models.Score           // that ends an episode
 	Parts    [models.MaxParts]uint8 // each detector's score, as TailPart has it
 	NumParts uint8
@@ -113,16 +115,48 @@ func (b *before) passed(ch int) {
 	}
 }
 
+// Floor is the floor of the point's channel.
+func (p *TailPoint) Floor() models.Score { return TailFloor(p.Channel, p.Base) }
+
 // keepTail keeps a point of the tail.
-func (s *Shard) keepTail(x *point, m *measure, open, close models.Score, c *cause) {
+func (s *Shard) keepTail(x *point, m *measure, t thresholds, c *cause) {
 	p := TailPoint{
 		Series: x.part.slots[x.slot].series, Slot: x.slot, Interval: m.openFor, At: x.at, Score: x.reading.Score,
-		Open: open, Close: close, NumParts: x.reading.NumParts, Channel: Channel(x.channel), Before: m.before.of(x.channel),
+		Base: t.base, Open: t.open, Close: t.close, NumParts: x.reading.NumParts, Channel: Channel(x.channel), Before: m.before.of(x.channel),
 		Up: x.reading.Residual >= 0, Opened: x.change == models.Opened,
 	}
 	for i := range x.reading.NumParts {
 		p.Parts[i] = TailPart(x.reading.Parts[i])
 	}
+	if x.channel == channelSlow {
+		p.Interval = hourMillis / 1000
+	}
 	m.before.set(x.channel, 0)
 	c.fx.Tail = append(c.fx.Tail, p)
+}
+
+// TailReport says what a look at kept points found.
+type TailReport struct {
+	Segments int
+	Blocks   int
+	Points   uint64 // in the blocks, whatever was asked for
+	Bytes    int64
+	From, To int64  // of the points, ms; 0 when there is none
+	Lost     uint64 // points that were counted and not kept
+	Gaps     []TailGap
+	MoreGaps int // that are not listed
+}
+
+// TailGap is a stretch in which points are missing.
+type TailGap struct {
+	After  int64  // the newest point before it, ms; 0 for none
+	Before int64  // the oldest behind it; 0 for none yet
+	Points uint64 // 0 when nobody knows
+	Why    string
+	Damage bool // bytes are not what was written, and no crash explains it
+}
+
+// Damaged says that bytes are not what was written.
+func (r *TailReport) Damaged() bool {
+	return slices.ContainsFunc(r.Gaps, func(g TailGap) bool { return g.Damage })
 }

@@ -112,11 +112,11 @@ func TestNoThresholdInForceClosesUnderTheFloor(t *testing.T) {
 			floor := TailFloor(c, configured)
 			for n := steps(minSteps); n <= maxSteps; n++ {
 				open := n.apply(configured)
-				if close := closeOf(c, open, floor); close < floor && open >= floor {
+				if close := closeOf(c, open, configured); close < floor && open >= floor {
 					t.Fatalf("%v configured at %v and moved %d steps closes at %v, under its floor %v", c, configured.Float(), n, close.Float(), floor.Float())
 				}
 			}
-			if plain := closeOf(c, configured, floor); c != ChannelDeep && plain != configured/2 {
+			if plain := closeOf(c, configured, configured); c != ChannelDeep && plain != configured/2 {
 				t.Fatalf("%v that nobody moved closes at %v, not at half of %v", c, plain.Float(), configured.Float())
 			}
 		}

@@ -61,7 +61,7 @@ func (e *TailEncoder) Begin() {
 //	block      = version byte, item...
 //	item       = number uvarint, definition or point
 //	definition = with number 0: its number uvarint, from 1 on, channel byte,
-//	             slot, interval, close uvarints, series
+//	             slot, interval, base, close uvarints, series
 //	point      = at varint, in ms from the point before in the block, score uvarint, flags byte,
 //	             parts bytes, open varint, from twice the close
 func (e *TailEncoder) Block(b []byte) []byte {
@@ -82,6 +82,7 @@ func (e *TailEncoder) Append(b []byte, p *TailPoint) []byte {
 		b = append(b, byte(p.Channel))
 		b = binary.AppendUvarint(b, uint64(p.Slot))
 		b = binary.AppendUvarint(b, uint64(p.Interval))
+		b = binary.AppendUvarint(b, uint64(p.Base))
 		b = binary.AppendUvarint(b, uint64(p.Close))
 		b = p.Series.append(b)
 	}
@@ -126,11 +127,12 @@ func (e *TailEncoder) name(p *TailPoint) *tailName {
 // check is a hash of what a definition holds.
 func (p *TailPoint) check() uint32 {
 	h := fnv.New32a()
-	var b [16]byte
+	var b [18]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(p.Series.ID))
 	binary.LittleEndian.PutUint32(b[8:], p.Interval)
 	binary.LittleEndian.PutUint16(b[12:], uint16(p.Close))
-	b[14], b[15] = byte(p.Channel), byte(p.Series.Type)
+	binary.LittleEndian.PutUint16(b[14:], uint16(p.Base))
+	b[16], b[17] = byte(p.Channel), byte(p.Series.Type)
 	h.Write(b[:])
 	return h.Sum32()
 }
@@ -204,11 +206,11 @@ func (d *TailDecoder) Block(b []byte, fn func(*TailPoint) error) error {
 func (d *TailDecoder) define(r *reader) error {
 	number := r.uvarint()
 	p := TailPoint{Channel: Channel(r.byte())}
-	slot, interval, close := r.uvarint(), r.uvarint(), r.uvarint()
-	p.Slot, p.Interval, p.Close = uint32(slot), uint32(interval), models.Score(close)
+	slot, interval, base, close := r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	p.Slot, p.Interval, p.Base, p.Close = uint32(slot), uint32(interval), models.Score(base), models.Score(close)
 	p.Series = r.series()
 	have := uint64(len(d.defined))
-	if _, twice := p.Series.Labels.HasDuplicateLabelNames(); twice || r.bad || p.Channel >= numChannels || slot > 1<<32-1 || interval > 1<<32-1 || close > uint64(models.MaxScore) ||
+	if _, twice := p.Series.Labels.HasDuplicateLabelNames(); twice || r.bad || p.Channel >= numChannels || slot > 1<<32-1 || interval > 1<<32-1 || max(base, close) > uint64(models.MaxScore) ||
 		number <= have || number-have > maxTailHole {
 		return fmt.Errorf("%w: a definition makes no sense", ErrTail)
 	}

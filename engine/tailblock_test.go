@@ -28,7 +28,7 @@ func tailPoints(n int, seed uint64) []TailPoint {
 		s := r.IntN(len(all))
 		p := TailPoint{
 			Series: all[s], Slot: uint32(s), Interval: 15, At: at, Score: models.Score(128 + r.IntN(800)), Channel: ChannelMain,
-			Close: 157, Open: 314, NumParts: 3, Before: uint8(r.IntN(ManyBefore + 1)), Up: r.IntN(2) == 0, Opened: r.IntN(50) == 0,
+			Base: 313, Close: 157, Open: 314, NumParts: 3, Before: uint8(r.IntN(ManyBefore + 1)), Up: r.IntN(2) == 0, Opened: r.IntN(50) == 0,
 		}
 		switch r.IntN(20) {
 		case 0:
@@ -159,7 +159,7 @@ func FuzzTailBlock(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte{tailVersion})
-	f.Add([]byte{tailVersion, 0, 1, 0, 0, 15, 157, 1, 0, 0, 0})
+	f.Add([]byte{tailVersion, 0, 1, 0, 0, 15, 100, 99, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var read []TailPoint
 		if err := NewTailDecoder(nil).Block(b, func(p *TailPoint) error {

@@ -54,8 +54,8 @@ func (e *Engine) configuredAt(interval float64) models.Score {
 }
 
 // standing is the threshold in force for a point, as records tell it.
-func (s *Shard) standing(x *point, m *measure, open, close models.Score) Threshold {
-	t := Threshold{Open: open, Close: close, Cause: "config"}
+func (s *Shard) standing(x *point, in thresholds) Threshold {
+	t := Threshold{Open: in.open, Close: in.close, Cause: "config"}
 	if x.part.slots[x.slot].flags&flagMoved != 0 {
 		mv := x.part.moved[x.slot]
 		if x.at > mv.From {

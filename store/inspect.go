@@ -24,7 +24,7 @@ type Report struct {
 	Faults  []string // of the directory itself
 	Log     LogReport
 	Labels  LogReport // labels and undos that retention took out of the log
-	Tail    TailReport
+	Tail    engine.TailReport
 	Pages   PagesReport
 	Out     string // where Salvage put the copy
 }
@@ -364,7 +364,7 @@ func (r Report) WriteText(w io.Writer) error {
 	if r.Labels.Records > 0 || len(r.Labels.Damages) > 0 {
 		r.Labels.text(&b, "labels kept beyond the log")
 	}
-	r.Tail.text(&b)
+	tailText(&b, r.Tail)
 	r.Pages.text(&b)
 	switch {
 	case r.Out != "":
@@ -414,7 +414,7 @@ func (l LogReport) text(b *strings.Builder, name string) {
 	listed(b, "UNREADABLE", l.Unknown)
 }
 
-func (t TailReport) text(b *strings.Builder) {
+func tailText(b *strings.Builder, t engine.TailReport) {
 	if t.Segments == 0 {
 		return
 	}

@@ -28,7 +28,7 @@ func tailOf(from, n int) []engine.TailPoint {
 		s := naming.NewSeries(labels.FromStrings("__name__", "m", "job", "api", "instance", fmt.Sprint(k%7)), engine.TypeGauge)
 		out[i] = engine.TailPoint{
 			Series: s, Slot: uint32(k % 7), Interval: 15, At: tailStart + int64(k)*1000, Score: models.Score(130 + k%500),
-			Open: 314, Close: 157, NumParts: 3, Parts: [4]uint8{uint8(k), uint8(k >> 8), 1}, Before: uint8(k % 6), Up: k%2 == 0,
+			Base: 315, Open: 314, Close: 157, NumParts: 3, Parts: [4]uint8{uint8(k), uint8(k >> 8), 1}, Before: uint8(k % 6), Up: k%2 == 0,
 		}
 	}
 	return out
@@ -61,7 +61,7 @@ func memTail(t testing.TB, d disk, bytes int64) *Tail {
 }
 
 // scanned is everything in a tail log.
-func scanned(t testing.TB, tail *Tail, from, to int64, wanted func(*engine.Series) bool) ([]string, TailReport) {
+func scanned(t testing.TB, tail *Tail, from, to int64, wanted func(*engine.Series) bool) ([]string, engine.TailReport) {
 	t.Helper()
 	var got []string
 	rep, err := tail.Scan(from, to, wanted, func(p *engine.TailPoint) error {

@@ -68,52 +68,13 @@ func parseTailHead(b []byte) (h tailHead, block []byte, err error) {
 	return h, b, nil
 }
 
-// TailReport says what a look at a tail log found.
-type TailReport struct {
-	Segments int
-	Blocks   int
-	Points   uint64 // in the blocks, whatever was asked for
-	Bytes    int64
-	From, To int64  // of the points, ms; 0 when there is none
-	Lost     uint64 // points that were counted and not kept
-	Gaps     []TailGap
-	MoreGaps int // beyond maxTailGaps
-}
-
-// TailGap is a stretch in which points are missing.
-type TailGap struct {
-	After  int64  // the newest point before it, ms; 0 for none
-	Before int64  // the oldest behind it; 0 for none yet
-	Points uint64 // 0 when nobody knows
-	Why    string
-	Damage bool // bytes are not what was written, and no crash explains it
-}
-
 // maxTailGaps bounds the gaps that a report lists.
 const maxTailGaps = 100
-
-func (r *TailReport) gap(g TailGap) {
-	if len(r.Gaps) >= maxTailGaps {
-		r.MoreGaps++
-		return
-	}
-	r.Gaps = append(r.Gaps, g)
-}
-
-// Damaged says that bytes are not what was written.
-func (r *TailReport) Damaged() bool {
-	for _, g := range r.Gaps {
-		if g.Damage {
-			return true
-		}
-	}
-	return false
-}
 
 // Scan calls fn with each point that was kept, those of a series in order of
 // time, until fn fails. wanted chooses series, nil all; from and to bound the
 // time, both included, 0 for no bound. A point is fn's during the call only.
-func (t *Tail) Scan(from, to int64, wanted func(*engine.Series) bool, fn func(*engine.TailPoint) error) (TailReport, error) {
+func (t *Tail) Scan(from, to int64, wanted func(*engine.Series) bool, fn func(*engine.TailPoint) error) (engine.TailReport, error) {
 	t.flush()
 	t.mu.Lock()
 	segments := append([]tailSegment(nil), t.segments...)
@@ -125,13 +86,13 @@ func (t *Tail) Scan(from, to int64, wanted func(*engine.Series) bool, fn func(*e
 
 // ReadTail is Tail.Scan for a directory, without a lock and without changing
 // anything. A directory without a tail log has no points.
-func ReadTail(dir string, from, to int64, wanted func(*engine.Series) bool, fn func(*engine.TailPoint) error) (TailReport, error) {
+func ReadTail(dir string, from, to int64, wanted func(*engine.Series) bool, fn func(*engine.TailPoint) error) (engine.TailReport, error) {
 	names, err := tailNames(osDisk{}, tailDir(dir))
 	if errors.Is(err, os.ErrNotExist) {
-		return TailReport{}, nil
+		return engine.TailReport{}, nil
 	}
 	if err != nil {
-		return TailReport{}, err
+		return engine.TailReport{}, err
 	}
 	var segments []tailSegment
 	for _, name := range names {
@@ -147,7 +108,7 @@ func ReadTail(dir string, from, to int64, wanted func(*engine.Series) bool, fn f
 
 // tailScan reads a tail log from end to end.
 type tailScan struct {
-	TailReport
+	engine.TailReport
 	disk     disk
 	dir      string
 	from, to int64
@@ -156,7 +117,7 @@ type tailScan struct {
 	live     bool // somebody writes the last segment
 
 	seq     uint64 // of the frame before
-	missing *TailGap
+	missing *engine.TailGap
 }
 
 // run reads the segments. pending are points that were lost behind the last
@@ -168,7 +129,7 @@ func (s *tailScan) run(segments []tailSegment, pending uint64) error {
 			return err
 		}
 		if last := i == len(segments)-1; !ended && !(last && s.live) {
-			s.open(TailGap{Why: "the process ended without saying so; what it kept last is missing"})
+			s.open(engine.TailGap{Why: "the process ended without saying so; what it kept last is missing"})
 		}
 	}
 	s.lose(pending)
@@ -178,8 +139,16 @@ func (s *tailScan) run(segments []tailSegment, pending uint64) error {
 	return nil
 }
 
+func (s *tailScan) gap(g engine.TailGap) {
+	if len(s.Gaps) >= maxTailGaps {
+		s.MoreGaps++
+		return
+	}
+	s.Gaps = append(s.Gaps, g)
+}
+
 // open begins a gap, which the next block ends. A gap within one is the same.
-func (s *tailScan) open(g TailGap) {
+func (s *tailScan) open(g engine.TailGap) {
 	if s.missing != nil {
 		s.missing.Damage = s.missing.Damage || g.Damage
 		s.missing.Points += g.Points
@@ -193,7 +162,7 @@ func (s *tailScan) open(g TailGap) {
 func (s *tailScan) lose(points uint64) {
 	if points > 0 {
 		s.Lost += points
-		s.open(TailGap{Points: points, Why: "the disk was full or too slow"})
+		s.open(engine.TailGap{Points: points, Why: "the disk was full or too slow"})
 	}
 }
 
@@ -224,7 +193,7 @@ func (s *tailScan) segment(seg tailSegment) (ended bool, err error) {
 		return false, fmt.Errorf("tail segment %s: %w", seg.name, err)
 	}
 	if err != nil || h.kind != segmentOfTail {
-		s.open(TailGap{Why: seg.name + " does not begin as a segment of the tail log does", Damage: seg.size >= segmentHead})
+		s.open(engine.TailGap{Why: seg.name + " does not begin as a segment of the tail log does", Damage: seg.size >= segmentHead})
 		return true, nil
 	}
 	w.at = segmentHead
@@ -248,7 +217,7 @@ func (s *tailScan) frames(name string, w *walk) (ended bool, err error) {
 			if !found {
 				return false, nil // torn
 			}
-			s.open(TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
+			s.open(engine.TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
 			continue
 		case err != nil:
 			return false, fmt.Errorf("store: read %s: %w", name, err)
@@ -265,11 +234,11 @@ func (s *tailScan) frame(name string, at int64, f frame, decoder *engine.TailDec
 		return false, fmt.Errorf("tail segment %s at offset %d: %w", name, at, err)
 	}
 	if err != nil {
-		s.open(TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
+		s.open(engine.TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
 		return false, nil
 	}
 	if s.seq > 0 && f.seq != s.seq+1 && s.missing == nil {
-		s.open(TailGap{Why: fmt.Sprintf("%s: block %d follows block %d", name, f.seq, s.seq), Damage: true})
+		s.open(engine.TailGap{Why: fmt.Sprintf("%s: block %d follows block %d", name, f.seq, s.seq), Damage: true})
 	}
 	s.seq = f.seq
 	s.lose(head.lost)
@@ -294,7 +263,7 @@ func (s *tailScan) frame(name string, at int64, f frame, decoder *engine.TailDec
 		return s.fn(p)
 	})
 	if errors.Is(err, engine.ErrTail) {
-		s.open(TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
+		s.open(engine.TailGap{Why: fmt.Sprintf("%s at offset %d: %v", name, at, err), Damage: true})
 		err = nil
 	}
 	return false, err
