@@ -55,7 +55,10 @@ type Config struct {
 	Trace bool
 }
 
-const defaultFalseAlarmDays = 14
+const (
+	defaultFalseAlarmDays = 14
+	defaultIncidentGap    = 10 * time.Minute
+)
 
 func (c Config) withDefaults() Config {
 	if c.FalseAlarmDays == 0 {
@@ -69,7 +72,7 @@ func (c Config) withDefaults() Config {
 		{&c.MaxAhead, 10 * time.Minute},
 		{&c.UpdateEvery, time.Minute},
 		{&c.SilentAfter, 5 * time.Minute},
-		{&c.IncidentGap, 10 * time.Minute},
+		{&c.IncidentGap, defaultIncidentGap},
 		{&c.WatchFor, 30 * time.Minute},
 		{&c.StaleAction, 2 * time.Minute},
 	} {

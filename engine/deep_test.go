@@ -252,7 +252,7 @@ func TestTheDeepTiersCounterfactualHolds(t *testing.T) {
 			x = 100 + 6*rng.NormFloat64()*10
 		}
 		core.Score(at, x, &s.reading)
-		open := deepOpen(s.engine.configuredAt(60))
+		open := configuredFor(ChannelDeep, defaultFalseAlarmDays, 60)
 		if s.reading.Score >= open {
 			lower, upper := core.Bounds(at, x, open)
 			for _, v := range []float64{lower, upper} {

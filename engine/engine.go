@@ -64,7 +64,7 @@ func New(cfg Config, shards int) (*Engine, error) {
 		grace:  ms(cfg.Grace), maxAhead: ms(cfg.MaxAhead), updateEvery: ms(cfg.UpdateEvery),
 		silentAfter: ms(cfg.SilentAfter), incidentGap: ms(cfg.IncidentGap), watchFor: ms(cfg.WatchFor),
 	}
-	e.slowOpen = e.configuredSlow()
+	e.slowOpen = slowOpen(cfg.FalseAlarmDays)
 	for i := range shards {
 		s := &Shard{engine: e, index: i}
 		for number := i; number < Partitions; number += shards {

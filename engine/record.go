@@ -216,7 +216,7 @@ func (p *partition) channelOf(i uint32, a *Anomaly) uint8 {
 		}
 	}
 	switch {
-	case a.Kind == KindLeak, a.Kind == KindLostSeason && firstName(a.Factors) == dayFactor:
+	case opensSlow(a):
 		return channelSlow
 	case a.Kind == KindSilence:
 		return silentEpisode

@@ -188,7 +188,7 @@ func (s *Shard) configured(p *partition, m *measure) models.Score {
 	whole := uint32(math.Max(1, math.Round(interval)))
 	if whole != m.openFor {
 		m.openFor = whole
-		m.open = int16(s.engine.configuredAt(float64(whole)))
+		m.open = int16(configuredFor(ChannelMain, s.engine.cfg.FalseAlarmDays, float64(whole)))
 	}
 	return models.Score(m.open)
 }

@@ -13,11 +13,11 @@ import (
 
 const hourMillis = 60 * minuteMillis
 
-// configuredSlow is the slow channel's threshold: the one that its model names
-// for a false alarm in a fortnight or less, moved as the configuration moves
-// the others.
-func (e *Engine) configuredSlow() models.Score {
-	return models.ScoreOf(trend.OpenAt.Float() + math.Log10(e.cfg.FalseAlarmDays/defaultFalseAlarmDays))
+// slowOpen is the slow channel's threshold: the one that its model names for a
+// false alarm in a fortnight or less, moved as the configuration moves the
+// others.
+func slowOpen(days float64) models.Score {
+	return models.ScoreOf(trend.OpenAt.Float() + math.Log10(days/defaultFalseAlarmDays))
 }
 
 // scoreTrend lets the slow channel of a gauge take the value in. It has

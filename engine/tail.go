@@ -71,18 +71,23 @@ const partStep = models.ScoreUnit / 8
 func TailPart(s models.Score) uint8 { return uint8(min(max(s, 0)/partStep, 255)) }
 
 // TailFloor is the score from which on the measurements of a channel are kept,
-// given its configured opening threshold. It is 2, the one in a hundred, and
-// under half of the threshold by a quarter, so that lower thresholds can be
-// asked about; no threshold in force closes an episode under it.
+// given its configured opening threshold. It is 2, the one in a hundred, of the
+// slow channel, which has a point an hour, 1; and it is under half of the
+// threshold by a quarter, so that lower thresholds can be asked about. No
+// threshold in force closes an episode under it.
 func TailFloor(c Channel, configured models.Score) models.Score {
-	if c == ChannelDeep {
+	switch c {
+	case ChannelDeep:
 		return min(configured, deepClose)
+	case ChannelSlow:
+		return min(slowFloor, configured/2-tailBelow)
 	}
 	return min(tailFloor, configured/2-tailBelow)
 }
 
 const (
 	tailFloor = 2 * models.ScoreUnit
+	slowFloor = models.ScoreUnit
 	tailBelow = models.ScoreUnit / 4
 )
 

@@ -47,10 +47,17 @@ func (n steps) apply(open models.Score) models.Score {
 	return models.ScoreOf(open.Float() * math.Pow(stepRatio, float64(n)))
 }
 
-// configuredAt is log10 of how many points FalseAlarmDays hold at an interval
-// in seconds: about one of them alarms by chance.
-func (e *Engine) configuredAt(interval float64) models.Score {
-	return models.ScoreOf(math.Log10(math.Max(10, e.cfg.FalseAlarmDays*86400/interval)))
+// configuredFor is the opening threshold of a channel that one false alarm in so
+// many days comes to, at an interval in seconds: log10 of how many points they
+// hold, about one of which alarms by chance.
+func configuredFor(c Channel, days, interval float64) models.Score {
+	switch c {
+	case ChannelSlow:
+		return slowOpen(days)
+	case ChannelDeep:
+		return deepOpen(configuredFor(ChannelMain, days, interval))
+	}
+	return models.ScoreOf(math.Log10(math.Max(10, days*86400/interval)))
 }
 
 // standing is the threshold in force for a point, as records tell it.

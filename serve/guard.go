@@ -148,6 +148,7 @@ var methodRoles = map[string]Role{
 	homeostatv1.HomeostatService_ListIncidents_FullMethodName:        RoleRead,
 	homeostatv1.HomeostatService_GetBaseline_FullMethodName:          RoleRead,
 	homeostatv1.HomeostatService_Explain_FullMethodName:              RoleRead,
+	homeostatv1.HomeostatService_WhatIf_FullMethodName:               RoleRead,
 	homeostatv1.HomeostatService_Label_FullMethodName:                RoleLabel,
 	homeostatv1.HomeostatService_Undo_FullMethodName:                 RoleLabel,
 	healthv1.Health_List_FullMethodName:                              RoleRead,

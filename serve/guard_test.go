@@ -59,7 +59,8 @@ func TestEveryRouteAsksForItsRole(t *testing.T) {
 	table := map[string][]Role{
 		"/-/ready": all, "/": all, "/-/reload": admin, "/metrics": read, "/api/v1/write": {RoleIngest, RoleAdmin},
 		"/api/v1/anomalies": read, "/api/v1/incidents": read, "/api/v1/actions": read, "/api/v1/outcomes": read, "/api/v1/series": read,
-		"/api/v1/labels": {RoleLabel, RoleAdmin}, "/api/v1/undo": {RoleLabel, RoleAdmin},
+		"/api/v1/what-if": read,
+		"/api/v1/labels":  {RoleLabel, RoleAdmin}, "/api/v1/undo": {RoleLabel, RoleAdmin},
 		"/debug/pprof/": admin, "/debug/pprof/profile": admin, "/debug/pprof/trace": admin, "/debug/pprof/cmdline": admin, "/debug/pprof/symbol": admin,
 	}
 	for _, r := range p.routes() {

@@ -52,6 +52,7 @@ func (p *Pages) routes() []route {
 		{"/api/v1/actions", RoleRead, s.restList(listActions, "actions", nil)},
 		{"/api/v1/outcomes", RoleRead, s.restList(listOutcomes, "outcomes", nil)},
 		{"/api/v1/series", RoleRead, p.whenReady(s.restSeries())},
+		{"/api/v1/what-if", RoleRead, s.restWhatIf()},
 		{"/api/v1/labels", RoleLabel, p.whenReady(s.restLabel())},
 		{"/api/v1/undo", RoleLabel, p.whenReady(s.restUndo())},
 		{"/", anyRole, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

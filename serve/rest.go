@@ -54,12 +54,14 @@ var answers = map[codes.Code]struct {
 	status int
 	kind   string
 }{
-	codes.InvalidArgument:  {http.StatusBadRequest, "bad_data"},
-	codes.NotFound:         {http.StatusNotFound, "not_found"},
-	codes.AlreadyExists:    {http.StatusConflict, "conflict"},
-	codes.Unavailable:      {http.StatusServiceUnavailable, "unavailable"},
-	codes.DeadlineExceeded: {http.StatusServiceUnavailable, "timeout"},
-	codes.Canceled:         {499, "canceled"},
+	codes.InvalidArgument:    {http.StatusBadRequest, "bad_data"},
+	codes.NotFound:           {http.StatusNotFound, "not_found"},
+	codes.AlreadyExists:      {http.StatusConflict, "conflict"},
+	codes.FailedPrecondition: {http.StatusUnprocessableEntity, "execution"},
+	codes.ResourceExhausted:  {http.StatusTooManyRequests, "too_many_requests"},
+	codes.Unavailable:        {http.StatusServiceUnavailable, "unavailable"},
+	codes.DeadlineExceeded:   {http.StatusServiceUnavailable, "timeout"},
+	codes.Canceled:           {499, "canceled"},
 }
 
 func writeStatus(w http.ResponseWriter, err error) {

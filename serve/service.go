@@ -26,6 +26,11 @@ type Loop interface {
 	Query(ctx context.Context, f func(*engine.Engine)) error
 }
 
+// Tail is what serve reads of the scores that were kept; see engine.TailScan.
+type Tail interface {
+	Scan(from, to int64, wanted func(*engine.Series) bool, fn func(*engine.TailPoint) error) (engine.TailReport, error)
+}
+
 // Config says how the service behaves. Its zero value is usable.
 type Config struct {
 	// Heartbeat is how often a quiet stream says that it lives. Default 5 s.
@@ -39,6 +44,12 @@ type Config struct {
 	// everything was delivered to the board; 0 while nobody knows. Default
 	// always 0.
 	Watermark func() int64
+	// Tail is what scored in the tail. Without it nobody can ask what another
+	// threshold would have done.
+	Tail Tail
+	// IncidentGap is the engine's, by which a what-if counts incidents. Default
+	// the engine's default.
+	IncidentGap time.Duration
 	// Now is the clock that dates labels. Default time.Now.
 	Now func() time.Time
 }
@@ -75,6 +86,7 @@ type Service struct {
 	gaps        atomic.Uint64
 	stuck       atomic.Uint64
 	senders     sync.WaitGroup
+	trying      sync.Mutex // held while a what-if is worked out
 	saying      sync.Mutex // held from the look at what was said to what is said
 }
 

@@ -256,8 +256,11 @@ func (s *tailScan) frame(name string, at int64, f frame, decoder *engine.TailDec
 		s.From = head.from
 	}
 	s.To = max(s.To, head.to)
+	if s.fn == nil {
+		return false, nil
+	}
 	err = decoder.Block(block, func(p *engine.TailPoint) error {
-		if s.fn == nil || p.At < s.from || s.to > 0 && p.At > s.to {
+		if p.At < s.from || s.to > 0 && p.At > s.to {
 			return nil
 		}
 		return s.fn(p)

@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(newDemo(), newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newTest(), newCheck(), newInspect(), newToken(), newVersion())
+	root.AddCommand(newDemo(), newServe(), newReplay(), newWatch(), newExplain(), newLabel(), newUndo(), newWhatIf(), newTest(), newCheck(), newInspect(), newToken(), newVersion())
 	completeFormats(root)
 	return root
 }

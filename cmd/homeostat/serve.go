@@ -259,9 +259,13 @@ func (f *serveFlags) compose(cfg *fileConfig, p *parts) error {
 	if err != nil {
 		return err
 	}
-	p.service = serving.NewService(serving.Config{
-		Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers, Watermark: p.loop.Told,
-	}, p.board, p.store, p.loop)
+	serviceCfg := serving.Config{
+		Heartbeat: cfg.Watch.Heartbeat, MaxSubscribers: cfg.Watch.MaxSubscribers, Watermark: p.loop.Told, IncidentGap: engineCfg.IncidentGap,
+	}
+	if tail := p.store.Tail(); tail != nil {
+		serviceCfg.Tail = tail
+	}
+	p.service = serving.NewService(serviceCfg, p.board, p.store, p.loop)
 	p.reload = &reloader{
 		config: f.config, tokens: f.tokens, log: p.log, now: time.Now, store: p.store, loop: p.loop, write: write, service: p.service,
 		guard: p.guard, running: *cfg, successful: true, at: time.Now(),

@@ -65,6 +65,9 @@ func fill(t *rapid.T, name string, v reflect.Value, utf8 bool) {
 	case engine.Verdict:
 		v.SetUint(uint64(rapid.IntRange(0, int(engine.VerdictError)).Draw(t, name)))
 		return
+	case engine.Channel:
+		v.SetUint(uint64(rapid.SampledFrom([]engine.Channel{engine.ChannelMain, engine.ChannelSlow, engine.ChannelDeep}).Draw(t, name)))
+		return
 	case engine.Judgement:
 		v.SetUint(uint64(rapid.IntRange(0, int(engine.JudgedTrue)).Draw(t, name)))
 		return
@@ -93,6 +96,10 @@ func fill(t *rapid.T, name string, v reflect.Value, utf8 bool) {
 	case reflect.Int: // Dropped, Steps
 		draw(rapid.Int64Range(0, math.MaxInt32))
 	case reflect.Int64:
+		if strings.HasPrefix(name, "Delay") { // a duration and no time
+			draw(rapid.Int64Range(-1<<45, 1<<45))
+			return
+		}
 		draw(rapid.OneOf(rapid.Int64(), rapid.Int64Range(1_700_000_000_000, 1_800_000_000_000),
 			rapid.SampledFrom([]int64{0, 1, -1, 999, -999, 1000, -1000, math.MaxInt64, math.MinInt64})))
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:

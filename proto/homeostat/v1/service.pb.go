@@ -1561,11 +1561,184 @@ func (x *UndoResponse) GetUndo() *Undo {
 	return nil
 }
 
+type WhatIfRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Rule:
+	//
+	//	*WhatIfRequest_FalseAlarmDays
+	//	*WhatIfRequest_Threshold
+	Rule isWhatIfRequest_Rule `protobuf_oneof:"rule"`
+	// All must match. Other series are left out.
+	Matchers []*LabelMatcher `protobuf:"bytes,4,rep,name=matchers,proto3" json:"matchers,omitempty"`
+	// How much of what was kept, from the newest point back; absent for all.
+	Last          *durationpb.Duration `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfRequest) Reset() {
+	*x = WhatIfRequest{}
+	mi := &file_homeostat_v1_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfRequest) ProtoMessage() {}
+
+func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_homeostat_v1_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfRequest.ProtoReflect.Descriptor instead.
+func (*WhatIfRequest) Descriptor() ([]byte, []int) {
+	return file_homeostat_v1_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *WhatIfRequest) GetRule() isWhatIfRequest_Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *WhatIfRequest) GetFalseAlarmDays() float64 {
+	if x != nil {
+		if x, ok := x.Rule.(*WhatIfRequest_FalseAlarmDays); ok {
+			return x.FalseAlarmDays
+		}
+	}
+	return 0
+}
+
+func (x *WhatIfRequest) GetThreshold() float64 {
+	if x != nil {
+		if x, ok := x.Rule.(*WhatIfRequest_Threshold); ok {
+			return x.Threshold
+		}
+	}
+	return 0
+}
+
+func (x *WhatIfRequest) GetMatchers() []*LabelMatcher {
+	if x != nil {
+		return x.Matchers
+	}
+	return nil
+}
+
+func (x *WhatIfRequest) GetLast() *durationpb.Duration {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+type isWhatIfRequest_Rule interface {
+	isWhatIfRequest_Rule()
+}
+
+type WhatIfRequest_FalseAlarmDays struct {
+	// About one false alarm a series in so many days, as the configuration says
+	// it, in all channels.
+	FalseAlarmDays float64 `protobuf:"fixed64,1,opt,name=false_alarm_days,json=falseAlarmDays,proto3,oneof"`
+}
+
+type WhatIfRequest_Threshold struct {
+	// One score from which on the main channel opens.
+	Threshold float64 `protobuf:"fixed64,2,opt,name=threshold,proto3,oneof"`
+}
+
+func (*WhatIfRequest_FalseAlarmDays) isWhatIfRequest_Rule() {}
+
+func (*WhatIfRequest_Threshold) isWhatIfRequest_Rule() {}
+
+type WhatIfResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	WhatIf *WhatIf                `protobuf:"bytes,1,opt,name=what_if,json=whatIf,proto3" json:"what_if,omitempty"`
+	// Points that were not kept, and when.
+	LostPoints uint64     `protobuf:"varint,2,opt,name=lost_points,json=lostPoints,proto3" json:"lost_points,omitempty"`
+	Gaps       []*TailGap `protobuf:"bytes,3,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Those that are not listed.
+	MoreGaps      uint32 `protobuf:"varint,4,opt,name=more_gaps,json=moreGaps,proto3" json:"more_gaps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfResponse) Reset() {
+	*x = WhatIfResponse{}
+	mi := &file_homeostat_v1_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfResponse) ProtoMessage() {}
+
+func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_homeostat_v1_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfResponse.ProtoReflect.Descriptor instead.
+func (*WhatIfResponse) Descriptor() ([]byte, []int) {
+	return file_homeostat_v1_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *WhatIfResponse) GetWhatIf() *WhatIf {
+	if x != nil {
+		return x.WhatIf
+	}
+	return nil
+}
+
+func (x *WhatIfResponse) GetLostPoints() uint64 {
+	if x != nil {
+		return x.LostPoints
+	}
+	return 0
+}
+
+func (x *WhatIfResponse) GetGaps() []*TailGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *WhatIfResponse) GetMoreGaps() uint32 {
+	if x != nil {
+		return x.MoreGaps
+	}
+	return 0
+}
+
 var File_homeostat_v1_service_proto protoreflect.FileDescriptor
 
 const file_homeostat_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahomeostat/v1/service.proto\x12\fhomeostat.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ahomeostat/v1/anomaly.proto\x1a\x1bhomeostat/v1/incident.proto\x1a\x18homeostat/v1/label.proto\x1a\x19homeostat/v1/series.proto\"_\n" +
+	"\x1ahomeostat/v1/service.proto\x12\fhomeostat.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ahomeostat/v1/anomaly.proto\x1a\x1bhomeostat/v1/incident.proto\x1a\x18homeostat/v1/label.proto\x1a\x19homeostat/v1/series.proto\x1a\x19homeostat/v1/whatif.proto\"_\n" +
 	"\fLabelMatcher\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x02op\x18\x02 \x01(\x0e2\x15.homeostat.v1.MatchOpR\x02op\x12\x14\n" +
@@ -1670,7 +1843,19 @@ const file_homeostat_v1_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\"6\n" +
 	"\fUndoResponse\x12&\n" +
-	"\x04undo\x18\x01 \x01(\v2\x12.homeostat.v1.UndoR\x04undo*\xed\x01\n" +
+	"\x04undo\x18\x01 \x01(\v2\x12.homeostat.v1.UndoR\x04undo\"\xca\x01\n" +
+	"\rWhatIfRequest\x12*\n" +
+	"\x10false_alarm_days\x18\x01 \x01(\x01H\x00R\x0efalseAlarmDays\x12\x1e\n" +
+	"\tthreshold\x18\x02 \x01(\x01H\x00R\tthreshold\x126\n" +
+	"\bmatchers\x18\x04 \x03(\v2\x1a.homeostat.v1.LabelMatcherR\bmatchers\x12-\n" +
+	"\x04last\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04lastB\x06\n" +
+	"\x04rule\"\xa8\x01\n" +
+	"\x0eWhatIfResponse\x12-\n" +
+	"\awhat_if\x18\x01 \x01(\v2\x14.homeostat.v1.WhatIfR\x06whatIf\x12\x1f\n" +
+	"\vlost_points\x18\x02 \x01(\x04R\n" +
+	"lostPoints\x12)\n" +
+	"\x04gaps\x18\x03 \x03(\v2\x15.homeostat.v1.TailGapR\x04gaps\x12\x1b\n" +
+	"\tmore_gaps\x18\x04 \x01(\rR\bmoreGaps*\xed\x01\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_KIND_ANOMALY\x10\x01\x12\x17\n" +
@@ -1686,7 +1871,7 @@ const file_homeostat_v1_service_proto_rawDesc = "" +
 	"\x0eMATCH_OP_EQUAL\x10\x01\x12\x16\n" +
 	"\x12MATCH_OP_NOT_EQUAL\x10\x02\x12\x13\n" +
 	"\x0fMATCH_OP_REGEXP\x10\x03\x12\x17\n" +
-	"\x13MATCH_OP_NOT_REGEXP\x10\x042\xa7\x04\n" +
+	"\x13MATCH_OP_NOT_REGEXP\x10\x042\xec\x04\n" +
 	"\x10HomeostatService\x12B\n" +
 	"\x05Watch\x12\x1a.homeostat.v1.WatchRequest\x1a\x1b.homeostat.v1.WatchResponse0\x01\x12X\n" +
 	"\rListAnomalies\x12\".homeostat.v1.ListAnomaliesRequest\x1a#.homeostat.v1.ListAnomaliesResponse\x12X\n" +
@@ -1694,7 +1879,8 @@ const file_homeostat_v1_service_proto_rawDesc = "" +
 	"\vGetBaseline\x12 .homeostat.v1.GetBaselineRequest\x1a!.homeostat.v1.GetBaselineResponse\x12F\n" +
 	"\aExplain\x12\x1c.homeostat.v1.ExplainRequest\x1a\x1d.homeostat.v1.ExplainResponse\x12@\n" +
 	"\x05Label\x12\x1a.homeostat.v1.LabelRequest\x1a\x1b.homeostat.v1.LabelResponse\x12=\n" +
-	"\x04Undo\x12\x19.homeostat.v1.UndoRequest\x1a\x1a.homeostat.v1.UndoResponseB?Z=github.com/homeostat/homeostat/proto/homeostat/v1;homeostatv1b\x06proto3"
+	"\x04Undo\x12\x19.homeostat.v1.UndoRequest\x1a\x1a.homeostat.v1.UndoResponse\x12C\n" +
+	"\x06WhatIf\x12\x1b.homeostat.v1.WhatIfRequest\x1a\x1c.homeostat.v1.WhatIfResponseB?Z=github.com/homeostat/homeostat/proto/homeostat/v1;homeostatv1b\x06proto3"
 
 var (
 	file_homeostat_v1_service_proto_rawDescOnce sync.Once
@@ -1709,7 +1895,7 @@ func file_homeostat_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_homeostat_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_homeostat_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_homeostat_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_homeostat_v1_service_proto_goTypes = []any{
 	(EventKind)(0),                // 0: homeostat.v1.EventKind
 	(MatchOp)(0),                  // 1: homeostat.v1.MatchOp
@@ -1732,77 +1918,87 @@ var file_homeostat_v1_service_proto_goTypes = []any{
 	(*LabelResponse)(nil),         // 18: homeostat.v1.LabelResponse
 	(*UndoRequest)(nil),           // 19: homeostat.v1.UndoRequest
 	(*UndoResponse)(nil),          // 20: homeostat.v1.UndoResponse
-	(Kind)(0),                     // 21: homeostat.v1.Kind
-	(*Anomaly)(nil),               // 22: homeostat.v1.Anomaly
-	(*Incident)(nil),              // 23: homeostat.v1.Incident
-	(*Decision)(nil),              // 24: homeostat.v1.Decision
-	(*Performed)(nil),             // 25: homeostat.v1.Performed
-	(*Outcome)(nil),               // 26: homeostat.v1.Outcome
-	(*ThresholdMove)(nil),         // 27: homeostat.v1.ThresholdMove
-	(*Label)(nil),                 // 28: homeostat.v1.Label
-	(*Undo)(nil),                  // 29: homeostat.v1.Undo
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*LabelPair)(nil),             // 31: homeostat.v1.LabelPair
-	(*Series)(nil),                // 32: homeostat.v1.Series
-	(*Threshold)(nil),             // 33: homeostat.v1.Threshold
-	(*durationpb.Duration)(nil),   // 34: google.protobuf.Duration
-	(Judgement)(0),                // 35: homeostat.v1.Judgement
+	(*WhatIfRequest)(nil),         // 21: homeostat.v1.WhatIfRequest
+	(*WhatIfResponse)(nil),        // 22: homeostat.v1.WhatIfResponse
+	(Kind)(0),                     // 23: homeostat.v1.Kind
+	(*Anomaly)(nil),               // 24: homeostat.v1.Anomaly
+	(*Incident)(nil),              // 25: homeostat.v1.Incident
+	(*Decision)(nil),              // 26: homeostat.v1.Decision
+	(*Performed)(nil),             // 27: homeostat.v1.Performed
+	(*Outcome)(nil),               // 28: homeostat.v1.Outcome
+	(*ThresholdMove)(nil),         // 29: homeostat.v1.ThresholdMove
+	(*Label)(nil),                 // 30: homeostat.v1.Label
+	(*Undo)(nil),                  // 31: homeostat.v1.Undo
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*LabelPair)(nil),             // 33: homeostat.v1.LabelPair
+	(*Series)(nil),                // 34: homeostat.v1.Series
+	(*Threshold)(nil),             // 35: homeostat.v1.Threshold
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(Judgement)(0),                // 37: homeostat.v1.Judgement
+	(*WhatIf)(nil),                // 38: homeostat.v1.WhatIf
+	(*TailGap)(nil),               // 39: homeostat.v1.TailGap
 }
 var file_homeostat_v1_service_proto_depIdxs = []int32{
 	1,  // 0: homeostat.v1.LabelMatcher.op:type_name -> homeostat.v1.MatchOp
-	21, // 1: homeostat.v1.Filter.kinds:type_name -> homeostat.v1.Kind
+	23, // 1: homeostat.v1.Filter.kinds:type_name -> homeostat.v1.Kind
 	2,  // 2: homeostat.v1.Filter.matchers:type_name -> homeostat.v1.LabelMatcher
 	3,  // 3: homeostat.v1.WatchRequest.filter:type_name -> homeostat.v1.Filter
 	0,  // 4: homeostat.v1.WatchRequest.event_kinds:type_name -> homeostat.v1.EventKind
-	22, // 5: homeostat.v1.WatchResponse.anomaly:type_name -> homeostat.v1.Anomaly
-	23, // 6: homeostat.v1.WatchResponse.incident:type_name -> homeostat.v1.Incident
-	24, // 7: homeostat.v1.WatchResponse.decision:type_name -> homeostat.v1.Decision
-	25, // 8: homeostat.v1.WatchResponse.performed:type_name -> homeostat.v1.Performed
-	26, // 9: homeostat.v1.WatchResponse.outcome:type_name -> homeostat.v1.Outcome
-	27, // 10: homeostat.v1.WatchResponse.threshold_move:type_name -> homeostat.v1.ThresholdMove
-	28, // 11: homeostat.v1.WatchResponse.label:type_name -> homeostat.v1.Label
-	29, // 12: homeostat.v1.WatchResponse.undo:type_name -> homeostat.v1.Undo
+	24, // 5: homeostat.v1.WatchResponse.anomaly:type_name -> homeostat.v1.Anomaly
+	25, // 6: homeostat.v1.WatchResponse.incident:type_name -> homeostat.v1.Incident
+	26, // 7: homeostat.v1.WatchResponse.decision:type_name -> homeostat.v1.Decision
+	27, // 8: homeostat.v1.WatchResponse.performed:type_name -> homeostat.v1.Performed
+	28, // 9: homeostat.v1.WatchResponse.outcome:type_name -> homeostat.v1.Outcome
+	29, // 10: homeostat.v1.WatchResponse.threshold_move:type_name -> homeostat.v1.ThresholdMove
+	30, // 11: homeostat.v1.WatchResponse.label:type_name -> homeostat.v1.Label
+	31, // 12: homeostat.v1.WatchResponse.undo:type_name -> homeostat.v1.Undo
 	6,  // 13: homeostat.v1.WatchResponse.heartbeat:type_name -> homeostat.v1.Heartbeat
 	7,  // 14: homeostat.v1.WatchResponse.gap:type_name -> homeostat.v1.Gap
-	30, // 15: homeostat.v1.Heartbeat.low_watermark_time:type_name -> google.protobuf.Timestamp
+	32, // 15: homeostat.v1.Heartbeat.low_watermark_time:type_name -> google.protobuf.Timestamp
 	3,  // 16: homeostat.v1.ListAnomaliesRequest.filter:type_name -> homeostat.v1.Filter
-	22, // 17: homeostat.v1.ListAnomaliesResponse.anomalies:type_name -> homeostat.v1.Anomaly
+	24, // 17: homeostat.v1.ListAnomaliesResponse.anomalies:type_name -> homeostat.v1.Anomaly
 	3,  // 18: homeostat.v1.ListIncidentsRequest.filter:type_name -> homeostat.v1.Filter
-	23, // 19: homeostat.v1.ListIncidentsResponse.incidents:type_name -> homeostat.v1.Incident
-	31, // 20: homeostat.v1.GetBaselineRequest.labels:type_name -> homeostat.v1.LabelPair
+	25, // 19: homeostat.v1.ListIncidentsResponse.incidents:type_name -> homeostat.v1.Incident
+	33, // 20: homeostat.v1.GetBaselineRequest.labels:type_name -> homeostat.v1.LabelPair
 	14, // 21: homeostat.v1.GetBaselineResponse.baseline:type_name -> homeostat.v1.Baseline
-	32, // 22: homeostat.v1.Baseline.series:type_name -> homeostat.v1.Series
-	30, // 23: homeostat.v1.Baseline.point_time:type_name -> google.protobuf.Timestamp
-	33, // 24: homeostat.v1.Baseline.threshold:type_name -> homeostat.v1.Threshold
-	34, // 25: homeostat.v1.Baseline.interval:type_name -> google.protobuf.Duration
-	22, // 26: homeostat.v1.ExplainResponse.anomaly:type_name -> homeostat.v1.Anomaly
-	22, // 27: homeostat.v1.ExplainResponse.revisions:type_name -> homeostat.v1.Anomaly
-	27, // 28: homeostat.v1.ExplainResponse.last_move:type_name -> homeostat.v1.ThresholdMove
-	28, // 29: homeostat.v1.ExplainResponse.labels:type_name -> homeostat.v1.Label
-	29, // 30: homeostat.v1.ExplainResponse.undos:type_name -> homeostat.v1.Undo
-	26, // 31: homeostat.v1.ExplainResponse.outcomes:type_name -> homeostat.v1.Outcome
-	35, // 32: homeostat.v1.LabelRequest.judgement:type_name -> homeostat.v1.Judgement
-	28, // 33: homeostat.v1.LabelResponse.label:type_name -> homeostat.v1.Label
-	29, // 34: homeostat.v1.UndoResponse.undo:type_name -> homeostat.v1.Undo
-	4,  // 35: homeostat.v1.HomeostatService.Watch:input_type -> homeostat.v1.WatchRequest
-	8,  // 36: homeostat.v1.HomeostatService.ListAnomalies:input_type -> homeostat.v1.ListAnomaliesRequest
-	10, // 37: homeostat.v1.HomeostatService.ListIncidents:input_type -> homeostat.v1.ListIncidentsRequest
-	12, // 38: homeostat.v1.HomeostatService.GetBaseline:input_type -> homeostat.v1.GetBaselineRequest
-	15, // 39: homeostat.v1.HomeostatService.Explain:input_type -> homeostat.v1.ExplainRequest
-	17, // 40: homeostat.v1.HomeostatService.Label:input_type -> homeostat.v1.LabelRequest
-	19, // 41: homeostat.v1.HomeostatService.Undo:input_type -> homeostat.v1.UndoRequest
-	5,  // 42: homeostat.v1.HomeostatService.Watch:output_type -> homeostat.v1.WatchResponse
-	9,  // 43: homeostat.v1.HomeostatService.ListAnomalies:output_type -> homeostat.v1.ListAnomaliesResponse
-	11, // 44: homeostat.v1.HomeostatService.ListIncidents:output_type -> homeostat.v1.ListIncidentsResponse
-	13, // 45: homeostat.v1.HomeostatService.GetBaseline:output_type -> homeostat.v1.GetBaselineResponse
-	16, // 46: homeostat.v1.HomeostatService.Explain:output_type -> homeostat.v1.ExplainResponse
-	18, // 47: homeostat.v1.HomeostatService.Label:output_type -> homeostat.v1.LabelResponse
-	20, // 48: homeostat.v1.HomeostatService.Undo:output_type -> homeostat.v1.UndoResponse
-	42, // [42:49] is the sub-list for method output_type
-	35, // [35:42] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	34, // 22: homeostat.v1.Baseline.series:type_name -> homeostat.v1.Series
+	32, // 23: homeostat.v1.Baseline.point_time:type_name -> google.protobuf.Timestamp
+	35, // 24: homeostat.v1.Baseline.threshold:type_name -> homeostat.v1.Threshold
+	36, // 25: homeostat.v1.Baseline.interval:type_name -> google.protobuf.Duration
+	24, // 26: homeostat.v1.ExplainResponse.anomaly:type_name -> homeostat.v1.Anomaly
+	24, // 27: homeostat.v1.ExplainResponse.revisions:type_name -> homeostat.v1.Anomaly
+	29, // 28: homeostat.v1.ExplainResponse.last_move:type_name -> homeostat.v1.ThresholdMove
+	30, // 29: homeostat.v1.ExplainResponse.labels:type_name -> homeostat.v1.Label
+	31, // 30: homeostat.v1.ExplainResponse.undos:type_name -> homeostat.v1.Undo
+	28, // 31: homeostat.v1.ExplainResponse.outcomes:type_name -> homeostat.v1.Outcome
+	37, // 32: homeostat.v1.LabelRequest.judgement:type_name -> homeostat.v1.Judgement
+	30, // 33: homeostat.v1.LabelResponse.label:type_name -> homeostat.v1.Label
+	31, // 34: homeostat.v1.UndoResponse.undo:type_name -> homeostat.v1.Undo
+	2,  // 35: homeostat.v1.WhatIfRequest.matchers:type_name -> homeostat.v1.LabelMatcher
+	36, // 36: homeostat.v1.WhatIfRequest.last:type_name -> google.protobuf.Duration
+	38, // 37: homeostat.v1.WhatIfResponse.what_if:type_name -> homeostat.v1.WhatIf
+	39, // 38: homeostat.v1.WhatIfResponse.gaps:type_name -> homeostat.v1.TailGap
+	4,  // 39: homeostat.v1.HomeostatService.Watch:input_type -> homeostat.v1.WatchRequest
+	8,  // 40: homeostat.v1.HomeostatService.ListAnomalies:input_type -> homeostat.v1.ListAnomaliesRequest
+	10, // 41: homeostat.v1.HomeostatService.ListIncidents:input_type -> homeostat.v1.ListIncidentsRequest
+	12, // 42: homeostat.v1.HomeostatService.GetBaseline:input_type -> homeostat.v1.GetBaselineRequest
+	15, // 43: homeostat.v1.HomeostatService.Explain:input_type -> homeostat.v1.ExplainRequest
+	17, // 44: homeostat.v1.HomeostatService.Label:input_type -> homeostat.v1.LabelRequest
+	19, // 45: homeostat.v1.HomeostatService.Undo:input_type -> homeostat.v1.UndoRequest
+	21, // 46: homeostat.v1.HomeostatService.WhatIf:input_type -> homeostat.v1.WhatIfRequest
+	5,  // 47: homeostat.v1.HomeostatService.Watch:output_type -> homeostat.v1.WatchResponse
+	9,  // 48: homeostat.v1.HomeostatService.ListAnomalies:output_type -> homeostat.v1.ListAnomaliesResponse
+	11, // 49: homeostat.v1.HomeostatService.ListIncidents:output_type -> homeostat.v1.ListIncidentsResponse
+	13, // 50: homeostat.v1.HomeostatService.GetBaseline:output_type -> homeostat.v1.GetBaselineResponse
+	16, // 51: homeostat.v1.HomeostatService.Explain:output_type -> homeostat.v1.ExplainResponse
+	18, // 52: homeostat.v1.HomeostatService.Label:output_type -> homeostat.v1.LabelResponse
+	20, // 53: homeostat.v1.HomeostatService.Undo:output_type -> homeostat.v1.UndoResponse
+	22, // 54: homeostat.v1.HomeostatService.WhatIf:output_type -> homeostat.v1.WhatIfResponse
+	47, // [47:55] is the sub-list for method output_type
+	39, // [39:47] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_homeostat_v1_service_proto_init() }
@@ -1814,6 +2010,7 @@ func file_homeostat_v1_service_proto_init() {
 	file_homeostat_v1_incident_proto_init()
 	file_homeostat_v1_label_proto_init()
 	file_homeostat_v1_series_proto_init()
+	file_homeostat_v1_whatif_proto_init()
 	file_homeostat_v1_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*WatchResponse_Anomaly)(nil),
 		(*WatchResponse_Incident)(nil),
@@ -1826,13 +2023,17 @@ func file_homeostat_v1_service_proto_init() {
 		(*WatchResponse_Heartbeat)(nil),
 		(*WatchResponse_Gap)(nil),
 	}
+	file_homeostat_v1_service_proto_msgTypes[19].OneofWrappers = []any{
+		(*WhatIfRequest_FalseAlarmDays)(nil),
+		(*WhatIfRequest_Threshold)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_homeostat_v1_service_proto_rawDesc), len(file_homeostat_v1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

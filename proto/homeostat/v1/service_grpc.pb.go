@@ -26,6 +26,7 @@ const (
 	HomeostatService_Explain_FullMethodName       = "/homeostat.v1.HomeostatService/Explain"
 	HomeostatService_Label_FullMethodName         = "/homeostat.v1.HomeostatService/Label"
 	HomeostatService_Undo_FullMethodName          = "/homeostat.v1.HomeostatService/Undo"
+	HomeostatService_WhatIf_FullMethodName        = "/homeostat.v1.HomeostatService/WhatIf"
 )
 
 // HomeostatServiceClient is the client API for HomeostatService service.
@@ -59,6 +60,10 @@ type HomeostatServiceClient interface {
 	Label(ctx context.Context, in *LabelRequest, opts ...grpc.CallOption) (*LabelResponse, error)
 	// Undo takes a label back; it returns when that is durable.
 	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
+	// WhatIf says which alerts another threshold would have opened, from the
+	// scores that were kept. A threshold that would close alerts at scores that
+	// were not kept is FAILED_PRECONDITION, and so is a server that keeps none.
+	WhatIf(ctx context.Context, in *WhatIfRequest, opts ...grpc.CallOption) (*WhatIfResponse, error)
 }
 
 type homeostatServiceClient struct {
@@ -148,6 +153,16 @@ func (c *homeostatServiceClient) Undo(ctx context.Context, in *UndoRequest, opts
 	return out, nil
 }
 
+func (c *homeostatServiceClient) WhatIf(ctx context.Context, in *WhatIfRequest, opts ...grpc.CallOption) (*WhatIfResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhatIfResponse)
+	err := c.cc.Invoke(ctx, HomeostatService_WhatIf_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HomeostatServiceServer is the server API for HomeostatService service.
 // All implementations must embed UnimplementedHomeostatServiceServer
 // for forward compatibility.
@@ -179,6 +194,10 @@ type HomeostatServiceServer interface {
 	Label(context.Context, *LabelRequest) (*LabelResponse, error)
 	// Undo takes a label back; it returns when that is durable.
 	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
+	// WhatIf says which alerts another threshold would have opened, from the
+	// scores that were kept. A threshold that would close alerts at scores that
+	// were not kept is FAILED_PRECONDITION, and so is a server that keeps none.
+	WhatIf(context.Context, *WhatIfRequest) (*WhatIfResponse, error)
 	mustEmbedUnimplementedHomeostatServiceServer()
 }
 
@@ -209,6 +228,9 @@ func (UnimplementedHomeostatServiceServer) Label(context.Context, *LabelRequest)
 }
 func (UnimplementedHomeostatServiceServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
+}
+func (UnimplementedHomeostatServiceServer) WhatIf(context.Context, *WhatIfRequest) (*WhatIfResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WhatIf not implemented")
 }
 func (UnimplementedHomeostatServiceServer) mustEmbedUnimplementedHomeostatServiceServer() {}
 func (UnimplementedHomeostatServiceServer) testEmbeddedByValue()                          {}
@@ -350,6 +372,24 @@ func _HomeostatService_Undo_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HomeostatService_WhatIf_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhatIfRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HomeostatServiceServer).WhatIf(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HomeostatService_WhatIf_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HomeostatServiceServer).WhatIf(ctx, req.(*WhatIfRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HomeostatService_ServiceDesc is the grpc.ServiceDesc for HomeostatService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -380,6 +420,10 @@ var HomeostatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Undo",
 			Handler:    _HomeostatService_Undo_Handler,
+		},
+		{
+			MethodName: "WhatIf",
+			Handler:    _HomeostatService_WhatIf_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
