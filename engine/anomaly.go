@@ -131,14 +131,25 @@ type Anomaly struct {
 	OpenedAt  int64   // ms
 	Value     float64
 	Expected  float64
-	Lower     float64 // the value would have been quiet within [Lower, Upper]
-	Upper     float64
+	Lower     float64      // the value would have been quiet within [Lower, Upper]
+	Upper     float64      // both 0 when no value would have been
 	Direction int8         // +1 above what was expected, −1 below, 0 neither
 	Score     models.Score // of the point at At
 	Peak      models.Score // the highest so far in this episode
 	Threshold Threshold    // in force at At
 	Tier      string       // which tier scored: "lean" or "deep"
 	Factors   []Factor
+	Quiet     Counterfactual // of the revision OPENED only
+}
+
+// Counterfactual says what would have kept an anomaly quiet.
+type Counterfactual struct {
+	Text string
+	// Value is what Text names, if Named: had it come in the place of the
+	// anomaly's Value, there would be no anomaly, and a bit closer to that Value,
+	// a step of its last digit or a hundredth of the way, there would.
+	Value float64
+	Named bool
 }
 
 // Threshold is when an episode opens and closes, with hysteresis.

@@ -23,9 +23,11 @@ type episode struct {
 	UpdatedAt int64 // when it was last said anything of, ms
 	EventAt   int64 // the newest point that caused a record; older ones cause none
 	Peak      models.Score
-	Side      int8  // the direction at opening
-	Points    int32 // since it opened
-	Onside    int32 // of those, how many on that side
+	Side      int8    // the direction at opening
+	From      float64 // what was expected then,
+	To        float64 // and what came
+	Points    int32   // since it opened
+	Onside    int32   // of those, how many on that side
 }
 
 // A spike that lasts this many points and this long on one side is a level
@@ -48,7 +50,8 @@ func (s *Shard) tell(x *point, ep *episode, c *cause) {
 		kind := x.kind(side)
 		id := x.part.slots[x.slot].series.ID
 		ep = &episode{
-			ID: anomalyID(id, x.at, kind), Kind: kind, Open: true, OpenedAt: x.at, Peak: r.Score, Side: side, Points: 1, Onside: 1,
+			ID: anomalyID(id, x.at, kind), Kind: kind, Open: true, OpenedAt: x.at, Peak: r.Score, Side: side, From: r.Expected, To: x.value,
+			Points: 1, Onside: 1,
 		}
 		x.part.episodes[episodeKey{x.slot, uint8(x.channel)}] = ep
 		s.say(x, ep, Opened, c)
@@ -130,8 +133,12 @@ func (s *Shard) say(x *point, ep *episode, rev Revision, c *cause) {
 		Value: x.value, Expected: x.reading.Expected, Score: x.reading.Score, Peak: ep.Peak,
 		Threshold: x.standing, Tier: tierOf(ep.Kind), Direction: direction(x.reading.Residual),
 	}
-	a.Lower, a.Upper = s.bounds(x)
-	a.Factors = s.factors(x, a)
+	var bounded bool
+	a.Lower, a.Upper, bounded = s.bounds(x)
+	a.Factors = s.factors(x, ep, a)
+	if rev == Opened {
+		a.Quiet = s.quietIf(x, a.Lower, a.Upper, bounded)
+	}
 	c.add(a, mark{batch: c.batch, epoch: c.epoch, at: x.at, series: series.ID, kind: uint8(ep.Kind), rev: rev})
 }
 
@@ -151,17 +158,18 @@ func (c *cause) add(r Record, m mark) {
 }
 
 // bounds are the values between which the point would not have opened an
-// episode.
-func (s *Shard) bounds(x *point) (lower, upper float64) {
+// episode; false when no value would have been quiet.
+func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 	m := x.part.measureOf(x.slot)
 	switch {
 	case x.channel == channelSlow:
-		return x.reading.Expected - x.reading.Scale, x.reading.Expected + x.reading.Scale
+		return x.reading.Expected - x.reading.Scale, x.reading.Expected + x.reading.Scale, true
 	case x.channel == channelDeep:
-		return x.part.deeps[m.deep-1].Bounds(x.at, x.value, x.standing.Open)
+		lower, upper = x.part.deeps[m.deep-1].Bounds(x.at, x.value, x.standing.Open)
+		return lower, upper, lower < upper
 	case m.ratio != 0:
-		return s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
+		lower, upper = s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
+		return lower, upper, true
 	}
-	lower, upper, _ = s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
-	return lower, upper
+	return s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
 }

@@ -177,7 +177,7 @@ func (e *Engine) judgeHushes(hushes []hush, epoch int64, fx *Effects) {
 	for _, key := range e.sortedFaults() {
 		if f := e.settle.faults[key]; f.ID == 0 {
 			f.ID = anomalyID(f.series().ID, f.OpenedAt, KindDataFault)
-			fx.Records = append(fx.Records, f.record(Opened, epoch, epoch))
+			fx.Records = append(fx.Records, e.fault(f, Opened, epoch, epoch))
 		}
 	}
 	fx.marks = fx.marks[:0]
@@ -219,7 +219,7 @@ func (e *Engine) settleFaults(epoch int64, fx *Effects) {
 		if f.ID == 0 || !e.recovered(f) {
 			continue
 		}
-		fx.Records = append(fx.Records, f.record(Closed, epoch, max(epoch, f.OpenedAt)))
+		fx.Records = append(fx.Records, e.fault(f, Closed, epoch, max(epoch, f.OpenedAt)))
 		delete(e.settle.faults, key)
 	}
 	e.keep(from, fx)
@@ -257,14 +257,19 @@ func (f *fault) series() *Series {
 	return &Series{ID: SeriesID(labels.StableHash(ls)), Labels: ls, Workload: w, Partition: w.Partition(), Type: TypeGauge}
 }
 
-func (f *fault) record(rev Revision, epoch, at int64) *Anomaly {
-	text := fmt.Sprintf("stopped sending at %s; %d of its series fell silent by then", clock(f.LastAt), f.Series)
+// fault makes the record of a data fault.
+func (e *Engine) fault(f *fault, rev Revision, epoch, at int64) *Anomaly {
+	text := fmt.Sprintf("stopped sending at %s; %d of its series fell silent by then", e.clock(f.LastAt), f.Series)
 	if rev == Closed {
 		text = "sends again"
 	}
-	return &Anomaly{
+	a := &Anomaly{
 		ID: f.ID, Revision: rev, Series: f.series(), Kind: KindDataFault, Epoch: epoch, At: at, OpenedAt: f.OpenedAt,
 		Value: 0, Expected: float64(f.Series), Score: models.MaxScore, Peak: models.MaxScore, Tier: "lean",
 		Factors: []Factor{{Name: "data", Score: models.MaxScore, Text: text}},
 	}
+	if rev == Opened {
+		a.Quiet.Text = e.quietIfSent(at)
+	}
+	return a
 }

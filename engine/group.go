@@ -190,7 +190,7 @@ func (e *Engine) decide(inc *incident, epoch int64, t Tick) Decision {
 		d.Action = Action{
 			ID:       ActionID(hash64(uint64(inc.ID), uint64(ActNotify), 1)),
 			Incident: inc.ID, Kind: ActNotify, Target: string(inc.Name.Workload),
-			Text:     inc.text(),
+			Text:     inc.text(e),
 			Deadline: t.Now + int64(e.cfg.StaleAction/time.Millisecond),
 		}
 	}
@@ -198,7 +198,7 @@ func (e *Engine) decide(inc *incident, epoch int64, t Tick) Decision {
 }
 
 // text is the incident in a line.
-func (inc *incident) text() string {
+func (inc *incident) text(e *Engine) string {
 	kinds := map[Kind]int{}
 	for _, m := range inc.Members {
 		kinds[m.Kind]++
@@ -209,7 +209,7 @@ func (inc *incident) text() string {
 			parts = append(parts, fmt.Sprintf("%d %s", kinds[k], k))
 		}
 	}
-	return fmt.Sprintf("%s: %s since %s", inc.Name.Workload, strings.Join(parts, ", "), clock(inc.OpenedAt))
+	return fmt.Sprintf("%s: %s since %s", inc.Name.Workload, strings.Join(parts, ", "), e.clock(inc.OpenedAt))
 }
 
 // judge records what became of an incident. A notification treats nothing, so

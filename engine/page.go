@@ -208,7 +208,7 @@ func (ep *episode) append(b []byte) []byte {
 	for _, v := range []int64{ep.OpenedAt, ep.UpdatedAt, ep.EventAt, int64(ep.Peak), int64(ep.Points), int64(ep.Onside)} {
 		b = binary.AppendVarint(b, v)
 	}
-	return b
+	return appendFloat(appendFloat(b, ep.From), ep.To)
 }
 
 // LoadPage takes in a page's record. Pages are loaded before anything else

@@ -115,6 +115,9 @@ func (r *reader) episode() *episode {
 	ep.Kind, ep.Open, ep.Side = Kind(r.byte()), r.byte() != 0, int8(r.byte())
 	ep.OpenedAt, ep.UpdatedAt, ep.EventAt = r.varint(), r.varint(), r.varint()
 	ep.Peak, ep.Points, ep.Onside = models.Score(r.varint()), int32(r.varint()), int32(r.varint())
+	if len(r.b) > 0 { // they were added later
+		ep.From, ep.To = r.float(), r.float()
+	}
 	return ep
 }
 

@@ -186,7 +186,7 @@ func (e *Engine) redoEpisode(a *Anomaly) {
 		return
 	}
 	if ep == nil || ep.ID != a.ID {
-		ep = &episode{ID: a.ID, OpenedAt: a.OpenedAt, Side: a.Direction, Points: 1, Onside: 1}
+		ep = &episode{ID: a.ID, OpenedAt: a.OpenedAt, Side: a.Direction, From: a.Expected, To: a.Value, Points: 1, Onside: 1}
 		p.episodes[key] = ep
 	}
 	ep.Kind, ep.Open, ep.Peak = a.Kind, a.Revision != Closed, max(ep.Peak, a.Peak)

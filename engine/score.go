@@ -28,10 +28,12 @@ type point struct {
 	at       int64
 	value    float64
 	reading  *models.Reading
-	pooled   float64 // requests behind a ratio, 0 elsewhere
+	failed   float64 // requests that failed, of a ratio,
+	pooled   float64 // and all of them; 0 elsewhere
 	slope    float64 // per hour, of the slow channel; for a lost season, what the season moves in its hours
 	moved    float64 // what the value moved instead
 	lost     bool    // the slow channel finds the season lost
+	climb    float64 // the slow rise in terms of its usual size
 	since    int64   // when the slow rise began, ms
 	change   models.Change
 	standing Threshold
@@ -84,7 +86,7 @@ func (s *Shard) scoreRatio(p *partition, i uint32, at int64, failed, total float
 	m := p.measureOf(i)
 	core, r := &p.ratios[m.ratio-1], &s.reading
 	s.engine.shares.Score(core, at, failed, total, r)
-	x := point{part: p, slot: i, at: at, value: v, reading: r, pooled: total}
+	x := point{part: p, slot: i, at: at, value: v, reading: r, failed: failed, pooled: total}
 	s.compare(&x, m, c)
 	s.engine.shares.Learn(core, at, failed, total, r, 1)
 }

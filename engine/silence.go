@@ -250,7 +250,7 @@ func (s *Shard) openSilence(p *partition, i uint32, now int64, c *cause) {
 	}
 	p.episodes[episodeKey{i, silentEpisode}] = ep
 	p.stand(i, now/minuteMillis+silenceLooks)
-	s.state(p, i, ep, Opened, now, c, Factor{Name: "silence", Score: ep.Peak, Text: "the last value came at " + clock(sl.lastAt)})
+	s.state(p, i, ep, Opened, now, c, Factor{Name: "silence", Score: ep.Peak, Text: "the last value came at " + s.engine.clock(sl.lastAt)})
 }
 
 func (s *Shard) endSilence(p *partition, i uint32, at int64, v float64, c *cause, why string) {
@@ -274,6 +274,9 @@ func (s *Shard) state(p *partition, i uint32, ep *episode, rev Revision, at int6
 	}
 	if sl.flags&flagValue != 0 {
 		a.Value = sl.last
+	}
+	if rev == Opened {
+		a.Quiet.Text = s.engine.quietIfSent(at)
 	}
 	c.add(a, mark{batch: c.batch, epoch: c.epoch, at: at, series: sl.series.ID, kind: uint8(ep.Kind), rev: rev})
 }

@@ -32,7 +32,7 @@ func (s *Shard) scoreTrend(p *partition, i uint32, at int64, v float64, c *cause
 	if !s.lostDay(&x, m, core) {
 		rise := s.engine.slopes.Score(core)
 		s.reading = models.Reading{Score: rise.Score, Warm: rise.Noise > 0, Expected: rise.From, Scale: rise.Noise, Residual: v - rise.From}
-		x.slope, x.since = rise.PerHour, rise.Since
+		x.slope, x.climb, x.since = rise.PerHour, rise.Z, rise.Since
 	}
 	s.reading.NumParts = 1
 	s.reading.Parts[0] = s.reading.Score

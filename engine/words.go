@@ -14,33 +14,98 @@ import (
 	"github.com/homeostat/homeostat/models/ratio"
 )
 
-// factors say in words what made the score, the strongest first: how far the
-// value is from what was expected, and which detectors saw what.
-func (s *Shard) factors(x *point, a *Anomaly) []Factor {
-	if x.channel == channelSlow && x.lost {
-		return []Factor{{Name: dayFactor, Score: a.Score, Text: fmt.Sprintf("the day's change did not come: it moved by %s in two hours, usual would be %s",
-			quantity(x.moved), quantity(x.slope))}}
-	}
-	if x.channel == channelSlow {
-		return []Factor{{Name: "slope", Score: a.Score, Text: fmt.Sprintf("rises by %s an hour since %s, steadily",
-			quantity(x.slope), clock(x.since))}}
-	}
-	if x.channel == channelDeep {
+// factors say in words what made the score: first how far the value is from what
+// is usual, then what the detectors saw, the strongest first.
+func (s *Shard) factors(x *point, ep *episode, a *Anomaly) []Factor {
+	switch x.channel {
+	case channelSlow:
+		return []Factor{s.slowFactor(x, a)}
+	case channelDeep:
 		return sorted(deepFactors(x))
 	}
 	m := x.part.measureOf(x.slot)
 	if m.ratio != 0 {
 		return []Factor{
-			{Name: ratio.PartNames[0], Score: x.reading.Parts[0], Text: fmt.Sprintf("%s of %s requests failed, the usual share is %s",
-				quantity(x.value*x.pooled), quantity(x.pooled), quantity(x.reading.Expected))},
-			{Name: ratio.PartNames[1], Score: x.reading.Parts[1], Text: "of the requests of the last few intervals together, too many failed"},
+			{Name: usualFactor, Score: a.Score, Text: fmt.Sprintf("%s of %s requests failed, usual is %s",
+				inNumbers.text(x.failed, mostPlain), inNumbers.text(x.pooled, mostPlain), inShares.plain(x.reading.Expected))},
+			{Name: ratio.PartNames[0], Score: x.reading.Parts[0], Text: "too many failed in this interval"},
+			{Name: ratio.PartNames[1], Score: x.reading.Parts[1], Text: "too many failed in the last few intervals together"},
 		}
 	}
-	fs := make([]Factor, 0, len(lean.PartNames))
+	fs := make([]Factor, 0, len(lean.PartNames)+2)
 	for k, name := range lean.PartNames {
-		fs = append(fs, Factor{Name: name, Score: x.reading.Parts[k], Text: partText(name, x)})
+		fs = append(fs, Factor{Name: name, Score: x.reading.Parts[k], Text: partText(name, x, m)})
 	}
-	return sorted(fs)
+	fs = append([]Factor{{Name: usualFactor, Score: a.Score, Text: s.usualText(x, m)}}, sorted(fs)...)
+	if a.Kind == KindLevelShift {
+		fs = append([]Factor{{Name: shiftFactor, Score: a.Score, Text: s.shiftText(x, ep, a)}}, fs...)
+	}
+	return fs
+}
+
+// The names of factors that are no detector's.
+const (
+	usualFactor = "usual" // how far the value is from what is usual
+	shiftFactor = "shift" // from where a level moved, and when
+	dayFactor   = "day"   // the reason of a season that the slow channel finds lost
+)
+
+func (s *Shard) slowFactor(x *point, a *Anomaly) Factor {
+	u := unitOf(a.Series)
+	if x.lost {
+		return Factor{Name: dayFactor, Score: a.Score, Text: fmt.Sprintf("the day's change did not come: it moved by %s in two hours, usual would be %s",
+			u.plain(x.moved), u.plain(x.slope))}
+	}
+	return Factor{Name: "slope", Score: a.Score, Text: fmt.Sprintf("rises by %s an hour since %s, steadily", u.plain(x.slope), s.engine.clock(x.since))}
+}
+
+// usualText compares the value with what is usual, for its time where the
+// series has a season.
+func (s *Shard) usualText(x *point, m *measure) string {
+	u := unitOf(x.part.slots[x.slot].series)
+	_, usual := u.both(x.value, x.reading.Expected)
+	usual += s.when(x, m)
+	if x.reading.Expected != 0 {
+		switch share := x.value / x.reading.Expected; {
+		case share >= 1.2:
+			return fmt.Sprintf("%s times the usual %s", inNumbers.plain(share), usual)
+		case share > 0 && share <= 0.8:
+			return fmt.Sprintf("%s of the usual %s", inShares.plain(share), usual)
+		}
+	}
+	return plainUsual + usual
+}
+
+// plainUsual begins the words for a value that is near what is usual.
+const plainUsual = "usual is "
+
+// when is the time for which something is usual, if the season is in use.
+func (s *Shard) when(x *point, m *measure) string {
+	season := x.part.season(m)
+	local := s.engine.cfg.Zone.Local(x.at)
+	if season == nil || x.reading.Expected != season.Forecast(x.at, local) {
+		return ""
+	}
+	layout := " for 15:04"
+	if season.Weekly(x.at) {
+		layout = " for Monday 15:04"
+	}
+	return time.UnixMilli(local).UTC().Format(layout)
+}
+
+// shiftText says from where to where a level moved. At its end the level is the
+// usual one, or the series is back where it was.
+func (s *Shard) shiftText(x *point, ep *episode, a *Anomaly) string {
+	u := unitOf(a.Series)
+	now, from := u.both(x.value, ep.From)
+	since := s.engine.clock(ep.OpenedAt)
+	switch {
+	case a.Revision != Closed:
+		return fmt.Sprintf("went from %s to %s at %s and stays there", from, now, since)
+	case math.Abs(x.value-ep.From) < math.Abs(x.value-ep.To):
+		return fmt.Sprintf("is back at %s, from where it went at %s", now, since)
+	}
+	return fmt.Sprintf("is at %s since %s, from %s before, and that counts as usual now", now, since, from)
 }
 
 // sorted puts the strongest factor first, and keeps the order of equal ones.
@@ -80,24 +145,29 @@ func deepText(name string, x *point) string {
 	return "the last 104 values lie where few lay before"
 }
 
-func partText(name string, x *point) string {
+func partText(name string, x *point, m *measure) string {
 	r := x.reading
+	switch name {
+	case "step":
+		u := unitOf(x.part.slots[x.slot].series)
+		_, last := m.core.Last()
+		before, now := u.both(last, x.value)
+		if before == now {
+			return "it stayed at " + now + " from one value to the next"
+		}
+		return fmt.Sprintf("it went from %s to %s in one step", before, now)
+	case "turn":
+		return "it left the course of the last eight values"
+	}
 	side := "above"
 	if r.Residual < 0 {
 		side = "below"
 	}
 	away := ""
 	if r.Scale > 0 {
-		away = fmt.Sprintf(", %s times the usual deviation", quantity(math.Abs(r.Residual)/r.Scale))
+		away = fmt.Sprintf(", this one by %s times the usual deviation", inNumbers.plain(math.Abs(r.Residual)/r.Scale))
 	}
-	switch name {
-	case "step":
-		return "the step from the value before is unusual for this time of the day"
-	case "turn":
-		return "the value left the line of the last eight"
-	}
-	return fmt.Sprintf("the last three values lie %s what is expected: %s where %s was expected%s",
-		side, quantity(x.value), quantity(r.Expected), away)
+	return fmt.Sprintf("the last three values together lie %s what is usual%s", side, away)
 }
 
 // Why says in one line what is wrong, for a person.
@@ -108,32 +178,25 @@ func (a *Anomaly) Why() string {
 		return name + " stopped sending"
 	case KindDataFault:
 		return name + ": " + firstText(a.Factors)
-	case KindLeak, KindNovelty, KindShape:
-		return name + " " + firstText(a.Factors)
 	}
-	times := ""
-	if a.Expected > 0 && a.Value > 0 && a.Value/a.Expected >= 1.2 {
-		times = fmt.Sprintf(", %s times the usual", quantity(a.Value/a.Expected))
+	now := unitOf(a.Series).plain(a.Value)
+	switch firstName(a.Factors) {
+	case usualFactor:
+		if a.Kind == KindErrorRatio {
+			return fmt.Sprintf("%s is %s: %s", name, now, firstText(a.Factors))
+		}
+		now, _ = unitOf(a.Series).both(a.Value, a.Expected)
+		why := fmt.Sprintf("%s is %s, %s", name, now, firstText(a.Factors))
+		if strings.HasPrefix(firstText(a.Factors), plainUsual) && len(a.Factors) > 1 && a.Factors[1].Name != "level" {
+			// It is near what is usual, so that isn't what is wrong.
+			why += "; " + a.Factors[1].Text
+		}
+		return why
+	case dayFactor, "silence", "tier":
+		return fmt.Sprintf("%s is %s: %s", name, now, firstText(a.Factors))
 	}
-	return fmt.Sprintf("%s is %s, expected %s%s", name, quantity(a.Value), quantity(a.Expected), times)
+	return name + " " + firstText(a.Factors)
 }
-
-// Counterfactual says which value would have been quiet at the threshold in
-// force.
-func (a *Anomaly) Counterfactual() string {
-	switch {
-	case a.Kind == KindSilence || a.Kind == KindDataFault:
-		return "quiet if it had sent"
-	case tierOf(a.Kind) == tierDeep && a.Lower == a.Upper:
-		return "no other value of this point alone would have been quiet"
-	case a.Direction < 0:
-		return fmt.Sprintf("quiet if ≥ %s (was %s)", quantity(a.Lower), quantity(a.Value))
-	}
-	return fmt.Sprintf("quiet if ≤ %s (was %s)", quantity(a.Upper), quantity(a.Value))
-}
-
-// dayFactor names the reason of a season that the slow channel finds lost.
-const dayFactor = "day"
 
 func firstName(fs []Factor) string {
 	if len(fs) == 0 {
@@ -178,7 +241,7 @@ func seriesText(ls labels.Labels) string {
 // Text is the series as Prometheus writes it.
 func (s *Series) Text() string { return seriesText(s.Labels) }
 
-// quantity writes a number for a person: four significant digits.
-func quantity(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
-
-func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04") }
+// clock is a time of the configured zone, as it stands in words.
+func (e *Engine) clock(ms int64) string {
+	return time.UnixMilli(e.cfg.Zone.Local(ms)).UTC().Format("2006-01-02 15:04")
+}

@@ -3,11 +3,13 @@ package serve
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/homeostat/homeostat/engine"
 	"github.com/homeostat/homeostat/engine/wire"
+	"github.com/homeostat/homeostat/models"
 	homeostatv1 "github.com/homeostat/homeostat/proto/homeostat/v1"
 )
 
@@ -25,7 +27,7 @@ func (s *Service) Explain(_ context.Context, req *homeostatv1.ExplainRequest) (*
 	}
 	a := st.revisions[0]
 	out := &homeostatv1.ExplainResponse{
-		Anomaly: wire.AnomalyToProto(st.latest()), DroppedRevisions: uint32(st.dropped), Counterfactual: a.Counterfactual(),
+		Anomaly: wire.AnomalyToProto(st.latest()), DroppedRevisions: uint32(st.dropped), Counterfactual: a.Quiet.Text,
 	}
 	for _, r := range st.revisions {
 		out.Revisions = append(out.Revisions, wire.AnomalyToProto(r))
@@ -58,13 +60,24 @@ func sentences(a *engine.Anomaly, st *story) []string {
 	out := []string{
 		fmt.Sprintf("%s: %s.", a.Kind, a.Why()),
 		fmt.Sprintf("It scored %.2f where %.2f opens an anomaly (threshold set by %q).", a.Score.Float(), a.Threshold.Open.Float(), a.Threshold.Cause),
-		a.Counterfactual() + ".",
+	}
+	if a.Quiet.Text != "" {
+		out = append(out, a.Quiet.Text+".")
 	}
 	for _, f := range a.Factors {
-		out = append(out, fmt.Sprintf("%s scored %.2f: %s.", f.Name, f.Score.Float(), f.Text))
+		if f.Score >= telling && !strings.Contains(out[0], f.Text) {
+			out = append(out, fmt.Sprintf("%s scored %.2f: %s.", f.Name, f.Score.Float(), f.Text))
+		}
+	}
+	if last := st.latest(); last.Kind != a.Kind {
+		out = append(out, fmt.Sprintf("It turned out to be %s: %s.", last.Kind, last.Why()))
 	}
 	if last := st.latest(); last.Revision == engine.Closed {
 		out = append(out, "It has ended.")
 	}
 	return out
 }
+
+// telling is the score from which on what a detector saw is worth a sentence:
+// one ordinary point in ten has as much.
+const telling = models.ScoreUnit

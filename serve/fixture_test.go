@@ -213,7 +213,12 @@ func anomaly(n int, rev engine.Revision) *engine.Anomaly {
 		ID: engine.AnomalyID(n + 1), Revision: rev, Series: series, Kind: engine.KindSpike, Epoch: at, At: at, OpenedAt: at,
 		Value: 400, Expected: 100, Lower: 80, Upper: 120, Direction: 1, Score: 640, Peak: 640, Tier: "lean",
 		Threshold: engine.Threshold{Open: 300, Close: 150, Cause: "config"},
-		Factors:   []engine.Factor{{Name: "step", Score: 640, Text: "the step from the value before is unusual"}},
+		Factors: []engine.Factor{
+			{Name: "usual", Score: 640, Text: "4 times the usual 100"},
+			{Name: "step", Score: 512, Text: "it went from 98 to 400 in one step"},
+			{Name: "turn", Score: 10, Text: "it left the course of the last eight values"},
+		},
+		Quiet: engine.Counterfactual{Text: "quiet if ≤ 120 (was 400)", Value: 120, Named: true},
 	}
 }
 

@@ -193,10 +193,16 @@ func TestExplainTellsTheWholeStory(t *testing.T) {
 		t.Errorf("the story is not whole: %v", got)
 	}
 	text := strings.Join(got.GetSentences(), "\n")
-	for _, want := range []string{"10.00 where 4.69", "quiet", `"ann" said false-alarm`, `"ben" took label "l" back`, "It has ended."} {
+	for _, want := range []string{
+		`queue_depth{instance="a",job="job-0"} is 400, 4 times the usual 100.`, "10.00 where 4.69", "quiet if ≤ 120 (was 400).",
+		"step scored 8.00: it went from 98 to 400 in one step.", `"ann" said false-alarm`, `"ben" took label "l" back`, "It has ended.",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the sentences lack %q:\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "turn") || strings.Count(text, "4 times the usual") != 1 {
+		t.Errorf("the sentences tell what is no reason, or one twice:\n%s", text)
 	}
 	_, err = s.client.Explain(t.Context(), &homeostatv1.ExplainRequest{AnomalyId: "00000000000000ff"})
 	refusedWith(t, "an anomaly that never was", err, codes.NotFound)

@@ -43,7 +43,7 @@ type subject struct {
 // = < > <= >=, a text with = and ~ (contains).
 var properties = map[string]struct{ texts, numbers []string }{
 	"anomaly": {
-		[]string{"kind", "opened_as", "workload", "state", "direction", "text"},
+		[]string{"kind", "opened_as", "workload", "state", "direction", "text", "why", "quiet"},
 		[]string{"value", "expected", "lower", "upper", "score", "peak", "lasting", "updates"},
 	},
 	"incident":  {[]string{"workload", "state", "kind"}, []string{"members", "peak", "lasting"}},

@@ -76,7 +76,7 @@ func newAnomaly(a *engine.Anomaly) subject {
 	return subject{
 		kind: "anomaly", at: a.OpenedAt, what: *a.Series,
 		texts: map[string]string{
-			"opened_as": a.Kind.String(), "workload": string(a.Series.Workload), "direction": direction, "text": strings.Join(words, "; "),
+			"opened_as": a.Kind.String(), "workload": string(a.Series.Workload), "direction": direction, "text": strings.Join(words, "; "), "quiet": a.Quiet.Text,
 		},
 		nums: map[string]float64{
 			"value": a.Value, "expected": a.Expected, "lower": a.Lower, "upper": a.Upper, "score": a.Score.Float(), "updates": 0,
@@ -86,6 +86,7 @@ func newAnomaly(a *engine.Anomaly) subject {
 
 func (s *subject) reviseAnomaly(a *engine.Anomaly) {
 	s.texts["kind"], s.texts["state"] = a.Kind.String(), "open"
+	s.texts["why"] = a.Why() // as the last revision has it
 	s.nums["peak"] = a.Peak.Float()
 	switch a.Revision {
 	case engine.Updated:

@@ -124,6 +124,7 @@ func (d *decoder) anomaly(m *homeostatv1.Anomaly) *engine.Anomaly {
 		Peak:      d.score("anomaly.peak", m.GetPeak()),
 		Threshold: d.threshold(m.GetThreshold()),
 		Tier:      m.GetTier(),
+		Quiet:     engine.Counterfactual{Text: m.GetCounterfactual(), Value: m.GetQuietValue(), Named: m.QuietValue != nil},
 	}
 	switch dir := m.GetDirection(); dir {
 	case -1, 0, 1:

@@ -108,6 +108,10 @@ func AnomalyToProto(a *engine.Anomaly) *homeostatv1.Anomaly {
 		Threshold: ThresholdToProto(a.Threshold),
 		Tier:      text(a.Tier),
 	}
+	m.Counterfactual = text(a.Quiet.Text)
+	if a.Quiet.Named {
+		m.QuietValue = proto.Float64(a.Quiet.Value)
+	}
 	for _, f := range a.Factors {
 		m.Factors = append(m.Factors, &homeostatv1.Factor{Name: text(f.Name), Score: f.Score.Float(), Text: text(f.Text)})
 	}

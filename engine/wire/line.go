@@ -43,6 +43,9 @@ type Line struct {
 	Tier      string         `json:"tier,omitempty"`
 	Factors   []LineFactor   `json:"factors,omitempty"`
 
+	Counterfactual string  `json:"counterfactual,omitempty"` // of the revision OPENED
+	QuietValue     *Number `json:"quiet_value,omitempty"`
+
 	DataFault bool         `json:"data_fault,omitempty"`
 	Members   []LineMember `json:"members,omitempty"`
 	Dropped   int          `json:"members_dropped,omitempty"`
@@ -173,7 +176,10 @@ func lineOfAnomaly(a *engine.Anomaly) Line {
 		Kind: a.Kind.String(), SeriesID: a.Series.ID.String(), Series: labelMap(a.Series.Labels), Workload: string(a.Series.Workload),
 		OpenedAt: timeText(a.OpenedAt), Value: num(a.Value), Expected: num(a.Expected), Lower: num(a.Lower), Upper: num(a.Upper),
 		Direction: a.Direction, Score: num(a.Score.Float()), Peak: num(a.Peak.Float()), Threshold: thresholdOf(a.Threshold),
-		Tier: a.Tier, Text: a.Why(),
+		Tier: a.Tier, Text: a.Why(), Counterfactual: a.Quiet.Text,
+	}
+	if a.Quiet.Named {
+		l.QuietValue = num(a.Quiet.Value)
 	}
 	for _, f := range a.Factors {
 		l.Factors = append(l.Factors, LineFactor{f.Name, Number(f.Score.Float()), f.Text})

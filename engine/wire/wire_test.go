@@ -41,6 +41,13 @@ func fill(t *rapid.T, name string, v reflect.Value, utf8 bool) {
 			v.Set(reflect.ValueOf(s))
 		}
 		return
+	case engine.Counterfactual: // without a name there is no value
+		c := engine.Counterfactual{Text: drawText(t, name, utf8), Named: rapid.Bool().Draw(t, name)}
+		if c.Named {
+			c.Value = drawFloat(t, name)
+		}
+		v.Set(reflect.ValueOf(c))
+		return
 	case models.Score:
 		draw(rapid.Int64Range(math.MinInt16, math.MaxInt16))
 		return

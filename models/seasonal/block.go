@@ -67,14 +67,14 @@ func place(local, period, width, bins int64) (bin uint8, share float64) {
 // season to speak of.
 func (b *Block) Young(at int64) bool { return at-b.Born < dayMillis }
 
-// weekly reports whether the week is in use.
-func (b *Block) weekly(at int64) bool {
+// Weekly reports whether the forecast knows the days of the week apart.
+func (b *Block) Weekly(at int64) bool {
 	return at-b.Born >= 2*weekMillis && b.WeekRun < weekGain*b.Run
 }
 
 // Error returns the running |r| of the forecast in use.
 func (b *Block) Error(at int64) float64 {
-	if b.weekly(at) {
+	if b.Weekly(at) {
 		return float64(b.WeekRun)
 	}
 	return float64(b.Run)
@@ -83,7 +83,7 @@ func (b *Block) Error(at int64) float64 {
 // Forecast returns the value expected at a time with a local wall clock.
 func (b *Block) Forecast(at, local int64) float64 {
 	day := b.dayAt(local)
-	if b.weekly(at) {
+	if b.Weekly(at) {
 		return day + b.weekAt(local) + b.WeekLevel
 	}
 	return day + b.Level
@@ -149,7 +149,7 @@ func (b *Block) Learn(at, local int64, x, usual float64, g Gains, weight float64
 	day := between(float64(b.dayPair[0]), float64(b.dayPair[1]), dayShare)
 	week := between(float64(b.weekPair[0]), float64(b.weekPair[1]), weekShare)
 	r, rw := x-day-b.Level, x-day-week-b.WeekLevel
-	inUse := b.weekly(at)
+	inUse := b.Weekly(at)
 	b.Recent[1] = b.Recent[0]
 	b.Recent[0] = float32(r)
 	if inUse {

@@ -97,6 +97,7 @@ func New(cfg Config) *Model { return &Model{zone: cfg.Zone} }
 // Rise is what the slow channel says of a gauge at the end of an hour.
 type Rise struct {
 	Score   models.Score
+	Z       float64 // the climb in terms of its usual size, of which Score is ScoreOf
 	PerHour float64 // how fast it rises, in the gauge's unit
 	From    float64 // the level without the rise
 	Noise   float64 // how much the level moves from hour to hour, > 0 with a score
@@ -299,7 +300,7 @@ func (m *Model) Score(c *Core) Rise {
 	if z <= 0 {
 		return Rise{}
 	}
-	r := Rise{Noise: math.Sqrt(float64(c.wobble))}
+	r := Rise{Z: z, Noise: math.Sqrt(float64(c.wobble))}
 	hours := float64(c.rising)
 	if climb >= offset {
 		r.PerHour = float64(c.climb) * (1 - keep) / (1 - math.Pow(keep, hours))

@@ -230,7 +230,8 @@ func (s *screen) alarm(st *story, a *alarm, brief bool) {
 	}
 }
 
-// reasons are the anomaly's bounds and its strongest factor.
+// reasons are the anomaly's counterfactual and the strongest factor that its own
+// words do not have.
 func reasons(a *engine.Anomaly) []string {
 	switch a.Kind {
 	case engine.KindDataFault:
@@ -238,9 +239,11 @@ func reasons(a *engine.Anomaly) []string {
 	case engine.KindSilence:
 		return []string{clean(a.Factors[0].Text)}
 	}
-	out := []string{fmt.Sprintf("score %.1f over a threshold of %.1f; %s", a.Score.Float(), a.Threshold.Open.Float(), a.Counterfactual())}
-	if len(a.Factors) > 0 && a.Kind != engine.KindLeak {
-		out = append(out, clean(a.Factors[0].Text))
+	out := []string{fmt.Sprintf("score %.1f over a threshold of %.1f; %s", a.Score.Float(), a.Threshold.Open.Float(), a.Quiet.Text)}
+	for _, f := range a.Factors {
+		if !strings.Contains(a.Why(), f.Text) {
+			return append(out, clean(f.Text))
+		}
 	}
 	return out
 }

@@ -321,8 +321,14 @@ type Anomaly struct {
 	// In force at the point.
 	Threshold *Threshold `protobuf:"bytes,15,opt,name=threshold,proto3" json:"threshold,omitempty"`
 	// Which tier scored: "lean" or "deep".
-	Tier          string    `protobuf:"bytes,16,opt,name=tier,proto3" json:"tier,omitempty"`
-	Factors       []*Factor `protobuf:"bytes,17,rep,name=factors,proto3" json:"factors,omitempty"`
+	Tier    string    `protobuf:"bytes,16,opt,name=tier,proto3" json:"tier,omitempty"`
+	Factors []*Factor `protobuf:"bytes,17,rep,name=factors,proto3" json:"factors,omitempty"`
+	// What would have kept it quiet, such as "quiet if <= 412 ms (was 640 ms)". Of
+	// the revision OPENED only.
+	Counterfactual string `protobuf:"bytes,18,opt,name=counterfactual,proto3" json:"counterfactual,omitempty"`
+	// The value that the counterfactual names, in the unit of value: had it come
+	// instead, there would be no anomaly. Absent when it names none.
+	QuietValue    *float64 `protobuf:"fixed64,19,opt,name=quiet_value,json=quietValue,proto3,oneof" json:"quiet_value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +482,20 @@ func (x *Anomaly) GetFactors() []*Factor {
 	return nil
 }
 
+func (x *Anomaly) GetCounterfactual() string {
+	if x != nil {
+		return x.Counterfactual
+	}
+	return ""
+}
+
+func (x *Anomaly) GetQuietValue() float64 {
+	if x != nil && x.QuietValue != nil {
+		return *x.QuietValue
+	}
+	return 0
+}
+
 var File_homeostat_v1_anomaly_proto protoreflect.FileDescriptor
 
 const file_homeostat_v1_anomaly_proto_rawDesc = "" +
@@ -489,7 +509,7 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x06Factor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xf9\x04\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xd7\x05\n" +
 	"\aAnomaly\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\brevision\x18\x02 \x01(\x0e2\x16.homeostat.v1.RevisionR\brevision\x12,\n" +
@@ -510,7 +530,11 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x04peak\x18\x0e \x01(\x01R\x04peak\x125\n" +
 	"\tthreshold\x18\x0f \x01(\v2\x17.homeostat.v1.ThresholdR\tthreshold\x12\x12\n" +
 	"\x04tier\x18\x10 \x01(\tR\x04tier\x12.\n" +
-	"\afactors\x18\x11 \x03(\v2\x14.homeostat.v1.FactorR\afactorsJ\x04\b\x12\x10 *\x9a\x02\n" +
+	"\afactors\x18\x11 \x03(\v2\x14.homeostat.v1.FactorR\afactors\x12&\n" +
+	"\x0ecounterfactual\x18\x12 \x01(\tR\x0ecounterfactual\x12$\n" +
+	"\vquiet_value\x18\x13 \x01(\x01H\x00R\n" +
+	"quietValue\x88\x01\x01B\x0e\n" +
+	"\f_quiet_valueJ\x04\b\x14\x10 *\x9a\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -580,6 +604,7 @@ func file_homeostat_v1_anomaly_proto_init() {
 		return
 	}
 	file_homeostat_v1_series_proto_init()
+	file_homeostat_v1_anomaly_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
