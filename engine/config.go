@@ -51,6 +51,8 @@ type Config struct {
 	OwnPrefix string
 	// Deep chooses the series that the deep tier looks at too. Default none.
 	Deep Deep
+	// Floors say which deviations are too small to matter. Default none.
+	Floors []Floor
 	// Trace makes Step and Close report every measurement in Effects.Scored.
 	Trace bool
 }
@@ -130,6 +132,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.Deep.validate(); err != nil {
+		return err
+	}
+	if err := validateFloors(c.Floors); err != nil {
 		return err
 	}
 	return c.Naming.Validate()

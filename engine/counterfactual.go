@@ -113,6 +113,11 @@ func (s *Shard) quietIf(x *point, lower, upper float64, bounded bool) Counterfac
 	}
 	opens := s.opens(x, m)
 	quiet := min(max(x.value, lower), upper)
+	if quiet == x.value { // what lies between the bounds need not all be quiet
+		if quiet = lower; x.value-lower > upper-x.value {
+			quiet = upper
+		}
+	}
 	if !bounded || opens(quiet) {
 		return Counterfactual{Text: noneQuiet}
 	}
@@ -144,7 +149,11 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 	// Nothing of x is kept in the function: each point of each series would else
 	// be one on the heap.
 	part, channel, at, open := x.part, x.channel, x.at, x.standing.Open
+	floor, expected := s.floorOf(x.part, x.slot, m), x.reading.Expected
 	return func(v float64) bool {
+		if floor.holds(v, expected) {
+			return false
+		}
 		if channel == channelDeep {
 			part.deeps[m.deep-1].Score(at, v, &r)
 		} else {
@@ -157,15 +166,22 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 // quietShare counts for an error ratio how many of the requests may have failed.
 func (s *Shard) quietShare(x *point, m *measure) Counterfactual {
 	var r models.Reading
+	floor := s.floorOf(x.part, x.slot, m)
 	opens := func(failed float64) bool {
+		if floor.holds(failed/x.pooled, x.reading.Expected) {
+			return false
+		}
 		s.engine.shares.Score(&x.part.ratios[m.ratio-1], x.at, failed, x.pooled, &r)
 		return r.Score >= x.standing.Open
 	}
-	failed := x.failed
-	if opens(0) {
+	failed, quiet := x.failed, 0.0
+	if opens(quiet) {
+		quiet = x.reading.Expected * x.pooled
+	}
+	if opens(quiet) || quiet >= failed {
 		return Counterfactual{Text: noneQuiet}
 	}
-	st := inNumbers.state(edgeOf(0, failed, opens), failed, failed == math.Trunc(failed), opens)
+	st := inNumbers.state(edgeOf(quiet, failed, opens), failed, failed == math.Trunc(failed), opens)
 	text := fmt.Sprintf("quiet if at most %s of %s requests had failed (%s did)",
 		st.text, inNumbers.text(x.pooled, mostPlain), inNumbers.text(failed, mostPlain))
 	return Counterfactual{text, st.value / x.pooled, true}

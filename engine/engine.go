@@ -135,6 +135,7 @@ type Baseline struct {
 	Value        float64
 	Expected     float64 // for the next point
 	Lower, Upper float64 // quiet within; both 0 when nothing is yet
+	Ignored      float64 // a deviation smaller than this never alarms; 0 without a floor
 	Threshold    Threshold
 	Points       uint64 // learnt so far
 	Warm         bool
@@ -192,6 +193,7 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 	in := s.thresholds(&x, m)
 	open := in.open
 	b.Threshold = s.standing(&x, in)
+	floor := s.floorOf(p, i, m)
 	if m.ratio != 0 {
 		core := &p.ratios[m.ratio-1]
 		b.Points, b.IntervalMS, b.Expected = core.Points(), int64(core.Interval()*1000), core.Mean()
@@ -200,6 +202,7 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 		s.engine.shares.Score(core, sl.lastAt, 0, x.pooled, &r)
 		b.Warm = r.Warm
 		b.Lower, b.Upper = s.engine.shares.Bounds(core, sl.lastAt, x.pooled, open)
+		b.Lower, b.Upper, _ = floor.widen(b.Lower, b.Upper, b.Expected, true)
 	} else {
 		b.Points, b.IntervalMS = uint64(m.core.Points()), int64(m.core.Step())
 		at, v := m.core.Last()
@@ -207,8 +210,10 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 		var r models.Reading
 		s.engine.model.Score(&m.core, p.season(m), next, v, &r)
 		b.Value, b.Expected, b.Warm = v, r.Expected, r.Warm
-		b.Lower, b.Upper, _ = s.engine.model.Bounds(&m.core, p.season(m), next, open)
+		lower, upper, ok := s.engine.model.Bounds(&m.core, p.season(m), next, open)
+		b.Lower, b.Upper, _ = floor.widen(lower, upper, b.Expected, ok)
 	}
+	b.Ignored = floor.size(b.Expected)
 	b.Bytes = len(p.appendSlot(nil, i))
 	if m.deep != 0 {
 		b.Deep = p.deeps[m.deep-1].Points()

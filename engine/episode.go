@@ -163,13 +163,15 @@ func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 	m := x.part.measureOf(x.slot)
 	switch {
 	case x.channel == channelSlow:
-		return x.reading.Expected - x.reading.Scale, x.reading.Expected + x.reading.Scale, true
+		lower, upper, ok = x.reading.Expected-x.reading.Scale, x.reading.Expected+x.reading.Scale, true
 	case x.channel == channelDeep:
 		lower, upper = x.part.deeps[m.deep-1].Bounds(x.at, x.value, x.standing.Open)
-		return lower, upper, lower < upper
+		ok = lower < upper
 	case m.ratio != 0:
 		lower, upper = s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
-		return lower, upper, true
+		ok = true
+	default:
+		lower, upper, ok = s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
 	}
-	return s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
+	return s.floorOf(x.part, x.slot, m).widen(lower, upper, x.reading.Expected, ok)
 }

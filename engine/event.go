@@ -103,6 +103,7 @@ type Receipt struct {
 	Scored   int             // those that were scored themselves
 	Late     int             // those older than the open epoch; they are counted above too
 	Derived  int             // measurements scored at the close of epochs; not part of the identity
+	Held     int             // points that a floor kept from opening an anomaly; not part of it either
 	Reasons  [NumReasons]int // those absorbed or rejected, by reason
 	// RejectedHistograms is how many of those rejected were histograms: a
 	// writer is told what was written of each kind.
@@ -131,6 +132,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Scored += o.Scored
 	r.Late += o.Late
 	r.Derived += o.Derived
+	r.Held += o.Held
 	r.RejectedHistograms += o.RejectedHistograms
 	for i := range r.Reasons {
 		r.Reasons[i] += o.Reasons[i]

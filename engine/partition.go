@@ -71,6 +71,7 @@ type measure struct {
 	openFor uint32 // the interval that open was worked out for, in seconds
 	open    int16  // the configured threshold at that interval, in score units
 	before  before // points since the tail kept one
+	floor   uint16 // see floorOf; 0 is not asked yet
 	alarm   [numChannels]alarm
 }
 

@@ -120,8 +120,13 @@ func (s *Shard) step(x *point, m *measure, t thresholds, c *cause) {
 	if ep != nil && x.at <= ep.EventAt {
 		return // what this point did was said before a crash
 	}
+	a := &m.alarm[x.channel]
+	if !a.Open && s.floorOf(x.part, x.slot, m).holds(x.value, x.reading.Expected) {
+		c.receipt.Held++
+		return
+	}
 	x.standing = s.standing(x, t)
-	x.change = m.alarm[x.channel].Step(x.reading.Score, t.open, t.close)
+	x.change = a.Step(x.reading.Score, t.open, t.close)
 	s.tell(x, ep, c)
 }
 

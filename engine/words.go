@@ -15,15 +15,24 @@ import (
 )
 
 // factors say in words what made the score: first how far the value is from what
-// is usual, then what the detectors saw, the strongest first.
+// is usual, then what the detectors saw, the strongest first, and at last what a
+// person said to ignore.
 func (s *Shard) factors(x *point, ep *episode, a *Anomaly) []Factor {
+	m := x.part.measureOf(x.slot)
+	fs := s.seen(x, m, ep, a)
+	if floor := s.floorOf(x.part, x.slot, m); floor != nil {
+		fs = append(fs, Factor{Name: FloorFactor, Text: floor.text(unitOf(a.Series))})
+	}
+	return fs
+}
+
+func (s *Shard) seen(x *point, m *measure, ep *episode, a *Anomaly) []Factor {
 	switch x.channel {
 	case channelSlow:
 		return []Factor{s.slowFactor(x, a)}
 	case channelDeep:
 		return sorted(deepFactors(x))
 	}
-	m := x.part.measureOf(x.slot)
 	if m.ratio != 0 {
 		return []Factor{
 			{Name: usualFactor, Score: a.Score, Text: fmt.Sprintf("%s of %s requests failed, usual is %s",
@@ -43,7 +52,11 @@ func (s *Shard) factors(x *point, ep *episode, a *Anomaly) []Factor {
 	return fs
 }
 
-// The names of factors that are no detector's.
+// FloorFactor names the factor that says which deviations of the series a person
+// said to ignore. It has no score.
+const FloorFactor = "floor"
+
+// The names of other factors that are no detector's.
 const (
 	usualFactor = "usual" // how far the value is from what is usual
 	shiftFactor = "shift" // from where a level moved, and when

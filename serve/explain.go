@@ -65,6 +65,10 @@ func sentences(a *engine.Anomaly, st *story) []string {
 		out = append(out, a.Quiet.Text+".")
 	}
 	for _, f := range a.Factors {
+		if f.Name == engine.FloorFactor {
+			out = append(out, "A person set a floor: deviations are "+f.Text+".")
+			continue
+		}
 		if f.Score >= telling && !strings.Contains(out[0], f.Text) {
 			out = append(out, fmt.Sprintf("%s scored %.2f: %s.", f.Name, f.Score.Float(), f.Text))
 		}

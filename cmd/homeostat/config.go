@@ -45,6 +45,14 @@ type detectionConfig struct {
 	WatchFor       time.Duration `yaml:"watch_for"`
 	MaxSeries      int           `yaml:"max_series"`
 	Deep           deepConfig    `yaml:"deep"`
+	Floors         []floorConfig `yaml:"floors"` // of those that match a series, the first holds
+}
+
+// floorConfig says which deviations of some series are too small to matter.
+type floorConfig struct {
+	Match          map[string]string `yaml:"match"`           // all labels must match
+	IgnoreBelow    float64           `yaml:"ignore_below"`    // in the series' unit
+	IgnoreRelative float64           `yaml:"ignore_relative"` // a share of the expected value
 }
 
 // deepConfig chooses the series that the deep tier looks at too.
@@ -104,31 +112,28 @@ func (c *fileConfig) engineConfig() (engine.Config, error) {
 		return cfg, fmt.Errorf("detection.deep.match: %w", err)
 	}
 	cfg.Deep = engine.Deep{Match: match, MaxBytes: d.Deep.MaxBytes}
+	for i, f := range d.Floors {
+		ms, err := matchersOf(i+1, f.Match)
+		if err != nil {
+			return cfg, fmt.Errorf("detection.floors: match of %w", err)
+		}
+		cfg.Floors = append(cfg.Floors, engine.Floor{
+			Match: func(ls labels.Labels) bool { return matchAll(ms, ls) }, Below: f.IgnoreBelow, Relative: f.IgnoreRelative,
+		})
+	}
 	if err := cfg.Validate(); err != nil {
 		return cfg, fmt.Errorf("detection: %w", err)
 	}
 	return cfg, nil
 }
 
-// matcher compiles the entries: each value is a regular expression for the whole
-// value of its label, as Prometheus' =~ has it, so that a plain value stands for
-// itself. It is nil without an entry.
+// matcher compiles the entries. It is nil without one.
 func (c *deepConfig) matcher() (func(labels.Labels) bool, error) {
 	var entries [][]*labels.Matcher
 	for i, entry := range c.Match {
-		if len(entry) == 0 {
-			return nil, fmt.Errorf("entry %d is empty and would choose every series; write __name__: .+ for that", i+1)
-		}
-		var ms []*labels.Matcher
-		for _, name := range slices.Sorted(maps.Keys(entry)) {
-			if !model.UTF8Validation.IsValidLabelName(name) {
-				return nil, fmt.Errorf("entry %d: %q is no label name", i+1, name)
-			}
-			m, err := labels.NewMatcher(labels.MatchRegexp, name, entry[name])
-			if err != nil {
-				return nil, fmt.Errorf("entry %d, label %s: %w", i+1, name, err)
-			}
-			ms = append(ms, m)
+		ms, err := matchersOf(i+1, entry)
+		if err != nil {
+			return nil, err
 		}
 		entries = append(entries, ms)
 	}
@@ -136,10 +141,33 @@ func (c *deepConfig) matcher() (func(labels.Labels) bool, error) {
 		return nil, nil
 	}
 	return func(ls labels.Labels) bool {
-		return slices.ContainsFunc(entries, func(ms []*labels.Matcher) bool {
-			return !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
-		})
+		return slices.ContainsFunc(entries, func(ms []*labels.Matcher) bool { return matchAll(ms, ls) })
 	}, nil
+}
+
+// matchersOf compiles what chooses series: each value is a regular expression for
+// the whole value of its label, as Prometheus' =~ has it, so that a plain value
+// stands for itself.
+func matchersOf(n int, entry map[string]string) ([]*labels.Matcher, error) {
+	if len(entry) == 0 {
+		return nil, fmt.Errorf("entry %d is empty and would choose every series; write __name__: .+ for that", n)
+	}
+	var ms []*labels.Matcher
+	for _, name := range slices.Sorted(maps.Keys(entry)) {
+		if !model.UTF8Validation.IsValidLabelName(name) {
+			return nil, fmt.Errorf("entry %d: %q is no label name", n, name)
+		}
+		m, err := labels.NewMatcher(labels.MatchRegexp, name, entry[name])
+		if err != nil {
+			return nil, fmt.Errorf("entry %d, label %s: %w", n, name, err)
+		}
+		ms = append(ms, m)
+	}
+	return ms, nil
+}
+
+func matchAll(ms []*labels.Matcher, ls labels.Labels) bool {
+	return !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
 }
 
 func (c *fileConfig) loopConfig() (loop.Config, error) {
@@ -274,13 +302,18 @@ func expand(n *yaml.Node, env func(string) (string, bool)) error {
 
 // checkKeys refuses the first key that the struct does not have.
 func checkKeys(n *yaml.Node, t reflect.Type, path string) error {
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if n.Kind != yaml.MappingNode {
+	if t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode {
+		for i, item := range n.Content {
+			if err := checkKeys(item, t.Elem(), fmt.Sprintf("%s entry %d", path, i+1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if t.Kind() != reflect.Struct || n.Kind != yaml.MappingNode {
 		return nil
 	}
 	known := map[string]reflect.Type{}

@@ -85,7 +85,7 @@ func TestCheckConfigIsTheValidatorOfServe(t *testing.T) {
 		args []string
 		code int
 	}{
-		{[]string{"check", "config", "../../testdata/config/full.yaml", "../../testdata/config/small.yaml"}, exitOK},
+		{[]string{"check", "config", "../../testdata/config/full.yaml", "../../testdata/config/small.yaml", "../../testdata/config/floors.yaml"}, exitOK},
 		{[]string{"check", "config", bad}, exitError},
 		{[]string{"serve", "--config.file", bad, "--storage.path", filepath.Join(t.TempDir(), "never")}, exitError},
 		{[]string{"check", "config"}, exitUsage},

@@ -34,6 +34,7 @@ var (
 	descDeferred   = prometheus.NewDesc("homeostat_ingest_deferred_total", "Samples put off by a 503; they come again.", nil, nil)
 	descLate       = prometheus.NewDesc("homeostat_ingest_late_samples_total", "Samples older than the open epoch; counted otherwise too.", nil, nil)
 	descScored     = prometheus.NewDesc("homeostat_scored_samples_total", "Measurements scored, by whether they were received or derived.", []string{"origin"}, nil)
+	descHeld       = prometheus.NewDesc("homeostat_floor_held_points_total", "Points that would have opened an anomaly and deviate less than the floor of their series.", nil, nil)
 	descSeries     = prometheus.NewDesc("homeostat_series_active", "Series received and derived.", nil, nil)
 	descDeep       = prometheus.NewDesc("homeostat_deep_series", "Series that the deep tier looks at.", nil, nil)
 	descDeepNoRoom = prometheus.NewDesc("homeostat_deep_refused_series", "Series that match detection.deep and find no room in its max_bytes.", nil, nil)
@@ -57,7 +58,7 @@ func newRegistry(f *figures) *prometheus.Registry {
 // Describe lists the metrics.
 func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descSeries, descDeep, descDeepNoRoom, descDeepBytes, descLatency, descCheckpoint, descActions,
+		descRequests, descRefused, descPartial, descBeside, descFailovers, descCacheBytes, descQueueFull, descSamples, descAbsorbed, descRejected, descDeferred, descLate, descScored, descHeld, descSeries, descDeep, descDeepNoRoom, descDeepBytes, descLatency, descCheckpoint, descActions,
 		descQueue, descTail, descTailGaps, descTailBytes, descBuild,
 	} {
 		ch <- d
@@ -76,6 +77,7 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	st := f.loop.Stats()
 	counter(descScored, uint64(st.Receipts.Scored), "received")
 	counter(descScored, uint64(st.Receipts.Derived), "derived")
+	counter(descHeld, uint64(st.Receipts.Held))
 	gauge(descSeries, float64(st.Series))
 	gauge(descDeep, float64(st.Deep))
 	gauge(descDeepNoRoom, float64(st.DeepRefused))

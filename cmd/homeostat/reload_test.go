@@ -127,11 +127,12 @@ func TestReloadPutsLiveKeysInForce(t *testing.T) {
 // is taken back nothing waits.
 func TestWhatChangesResultsWaitsForARestart(t *testing.T) {
 	s := newStage(t)
-	s.set("detection: {grace: 20s, workload_by: [[team]]}\nstorage: {sweep_every: 1m}\nremote_write: {max_compressed_bytes: 10}\n")
+	s.set("detection: {grace: 20s, workload_by: [[team]], floors: [{match: {job: a}, ignore_below: 1}]}\nstorage: {sweep_every: 1m}\nremote_write: {max_compressed_bytes: 10}\n")
 	warnings, err := s.Reload()
 	want := []string{
 		"detection.workload_by changed and takes effect after a restart",
 		"detection.grace changed and takes effect after a restart",
+		"detection.floors changed and takes effect after a restart",
 		"storage.sweep_every changed and takes effect after a restart",
 	}
 	if err != nil || !slices.Equal(warnings, want) {

@@ -258,6 +258,9 @@ func summarise(w io.Writer, st loop.Stats, e *engine.Engine, seen *found, took t
 	if deep, refused, bytes := e.DeepSize(); deep+refused > 0 {
 		fmt.Fprintf(w, "  deep tier: %d series in %d bytes; %d more match and found no room\n", deep, bytes, refused)
 	}
+	if total.Held > 0 {
+		fmt.Fprintf(w, "  %d points held back by floors\n", total.Held)
+	}
 	for r := engine.Reason(0); r < engine.NumReasons; r++ {
 		if r.Rejects() && total.Reasons[r] > 0 {
 			fmt.Fprintf(w, "  rejected as %s: %d\n", r, total.Reasons[r])

@@ -11,6 +11,7 @@
 //	end 4d                          how long it lasts; default: a minute after the last sample
 //	config silent_after 10m         a setting of the engine
 //	deep api_latency{svc="a"}       series that the deep tier looks at too
+//	floor api_latency{svc="a"} below 5 relative 0.02   deviations that are ignored
 //	sender a                        who sends the series that follow
 //
 // A series is written in Prometheus' notation, with generators for values:

@@ -55,7 +55,7 @@ var properties = map[string]struct{ texts, numbers []string }{
 
 // sampleCounts are the names of the parts of a receipt.
 func sampleCounts() []string {
-	out := []string{"received", "scored", "derived", "late", "absorbed", "rejected"}
+	out := []string{"received", "scored", "derived", "held", "late", "absorbed", "rejected"}
 	for r := engine.ReasonNone + 1; r < engine.NumReasons; r++ {
 		out = append(out, r.String())
 	}

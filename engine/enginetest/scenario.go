@@ -84,6 +84,7 @@ func init() {
 		"end":    (*Scenario).parseEnd,
 		"config": (*Scenario).parseConfig,
 		"deep":   (*Scenario).parseDeep,
+		"floor":  (*Scenario).parseFloor,
 		"sender": (*Scenario).parseSender,
 		"series": (*Scenario).parseSeries,
 		"at":     (*Scenario).parseAct,
@@ -205,6 +206,32 @@ func (s *Scenario) parseDeep(_ int, r *reader) error {
 	sel, err := parseSelector(r.next())
 	s.deep = append(s.deep, sel)
 	return err
+}
+
+// parseFloor adds a floor under which deviations of some series are ignored.
+func (s *Scenario) parseFloor(_ int, r *reader) error {
+	sel, err := parseSelector(r.next())
+	if err != nil {
+		return err
+	}
+	f := engine.Floor{Match: sel.fits}
+	for r.peek() != "" {
+		var into *float64
+		switch w := r.next(); w {
+		case "below":
+			into = &f.Below
+		case "relative":
+			into = &f.Relative
+		default:
+			return unknown("word of a floor", w, []string{"below", "relative"})
+		}
+		w := r.next()
+		if *into, err = strconv.ParseFloat(w, 64); err != nil {
+			return fmt.Errorf("floor %q: want a number", w)
+		}
+	}
+	s.config = append(s.config, setting{func(c *engine.Config) { c.Floors = append(slices.Clip(c.Floors), f) }})
+	return engine.Config{Floors: []engine.Floor{f}}.Validate()
 }
 
 // matchesDeep is the condition that the deep lines come to; nil without one.

@@ -139,7 +139,7 @@ func newMove(m engine.ThresholdMove, base engine.Threshold, of *engine.Series) s
 // samplesSubject is what became of the samples.
 func samplesSubject(r *engine.Receipt, end int64) subject {
 	s := subject{kind: "samples", at: end, nums: map[string]float64{
-		"received": float64(r.Received), "scored": float64(r.Scored), "derived": float64(r.Derived), "late": float64(r.Late),
+		"received": float64(r.Received), "scored": float64(r.Scored), "derived": float64(r.Derived), "held": float64(r.Held), "late": float64(r.Late),
 		"absorbed": float64(r.Absorbed()), "rejected": float64(r.Rejected()),
 	}}
 	s.line = fmt.Sprintf("samples received=%d scored=%d derived=%d", r.Received, r.Scored, r.Derived)

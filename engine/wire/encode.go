@@ -265,6 +265,7 @@ func BaselineToProto(b engine.Baseline) *homeostatv1.Baseline {
 		Warm:        b.Warm,
 		Season:      b.Season,
 		Alarm:       b.Alarm,
+		Ignored:     b.Ignored,
 		RecordBytes: uint32(min(max(b.Bytes, 0), math.MaxInt32)),
 	}
 	if b.IntervalMS != 0 {

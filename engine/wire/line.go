@@ -212,6 +212,7 @@ type LineBaseline struct {
 	Expected Number            `json:"expected"` // for the next point
 	Lower    Number            `json:"lower"`    // quiet within
 	Upper    Number            `json:"upper"`
+	Ignored  *Number           `json:"ignored,omitempty"` // smaller deviations never alarm, by a floor that a person set
 
 	Threshold  *LineThreshold `json:"threshold"`
 	Points     uint64         `json:"points"` // learnt so far
@@ -223,11 +224,15 @@ type LineBaseline struct {
 
 // BaselineLine is the text form of a baseline.
 func BaselineLine(b *engine.Baseline) LineBaseline {
-	return LineBaseline{
+	l := LineBaseline{
 		SeriesID: b.Series.ID.String(), Series: labelMap(b.Series.Labels), Workload: string(b.Series.Workload), At: timeText(b.At),
 		Value: Number(b.Value), Expected: Number(b.Expected), Lower: Number(b.Lower), Upper: Number(b.Upper),
 		Threshold: thresholdOf(b.Threshold), Points: b.Points, Warm: b.Warm, Season: b.Season, Alarm: b.Alarm, IntervalMS: b.IntervalMS,
 	}
+	if b.Ignored > 0 {
+		l.Ignored = num(b.Ignored)
+	}
+	return l
 }
 
 func labelMap(ls labels.Labels) map[string]string {

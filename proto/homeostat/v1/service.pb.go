@@ -1039,7 +1039,10 @@ type Baseline struct {
 	Alarm    bool                 `protobuf:"varint,11,opt,name=alarm,proto3" json:"alarm,omitempty"`
 	Interval *durationpb.Duration `protobuf:"bytes,12,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Of the stored record.
-	RecordBytes   uint32 `protobuf:"varint,13,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
+	RecordBytes uint32 `protobuf:"varint,13,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
+	// A deviation from expected that is smaller than this opens no anomaly: a
+	// floor that a person set. 0 without one.
+	Ignored       float64 `protobuf:"fixed64,14,opt,name=ignored,proto3" json:"ignored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1161,6 +1164,13 @@ func (x *Baseline) GetInterval() *durationpb.Duration {
 func (x *Baseline) GetRecordBytes() uint32 {
 	if x != nil {
 		return x.RecordBytes
+	}
+	return 0
+}
+
+func (x *Baseline) GetIgnored() float64 {
+	if x != nil {
+		return x.Ignored
 	}
 	return 0
 }
@@ -1795,7 +1805,7 @@ const file_homeostat_v1_service_proto_rawDesc = "" +
 	"\tseries_id\x18\x01 \x01(\tR\bseriesId\x12/\n" +
 	"\x06labels\x18\x02 \x03(\v2\x17.homeostat.v1.LabelPairR\x06labels\"I\n" +
 	"\x13GetBaselineResponse\x122\n" +
-	"\bbaseline\x18\x01 \x01(\v2\x16.homeostat.v1.BaselineR\bbaseline\"\xbc\x03\n" +
+	"\bbaseline\x18\x01 \x01(\v2\x16.homeostat.v1.BaselineR\bbaseline\"\xd6\x03\n" +
 	"\bBaseline\x12,\n" +
 	"\x06series\x18\x01 \x01(\v2\x14.homeostat.v1.SeriesR\x06series\x129\n" +
 	"\n" +
@@ -1811,7 +1821,8 @@ const file_homeostat_v1_service_proto_rawDesc = "" +
 	" \x01(\bR\x06season\x12\x14\n" +
 	"\x05alarm\x18\v \x01(\bR\x05alarm\x125\n" +
 	"\binterval\x18\f \x01(\v2\x19.google.protobuf.DurationR\binterval\x12!\n" +
-	"\frecord_bytes\x18\r \x01(\rR\vrecordBytes\"/\n" +
+	"\frecord_bytes\x18\r \x01(\rR\vrecordBytes\x12\x18\n" +
+	"\aignored\x18\x0e \x01(\x01R\aignored\"/\n" +
 	"\x0eExplainRequest\x12\x1d\n" +
 	"\n" +
 	"anomaly_id\x18\x01 \x01(\tR\tanomalyId\"\xd1\x03\n" +
