@@ -27,12 +27,13 @@ const (
 	KindDataFault
 	KindNovelty // a value that the series never had
 	KindShape   // a course of values that the series never took
+	KindSaturation
 	numKinds
 )
 
 var kindNames = [numKinds]string{
 	"", "spike", "dip", "level_shift", "latency_rise", "traffic_surge", "traffic_drop",
-	"error_ratio", "leak", "lost_season", "silence", "data_fault", "novelty", "shape",
+	"error_ratio", "leak", "lost_season", "silence", "data_fault", "novelty", "shape", "saturation",
 }
 
 // String is the kind's name in output and scenarios.
@@ -140,6 +141,12 @@ type Anomaly struct {
 	Tier      string       // which tier scored: "lean" or "deep"
 	Factors   []Factor
 	Quiet     Counterfactual // of the revision OPENED only
+
+	// Limit is what a series that leaks or is saturated has for a limit, 0 when
+	// none is known. LimitAt is when a leak will be there, ms; 0 when that is not
+	// known.
+	Limit   float64
+	LimitAt int64
 }
 
 // Counterfactual says what would have kept an anomaly quiet.

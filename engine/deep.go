@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -184,48 +183,16 @@ func deepOpen(configured models.Score) models.Score {
 	return min(models.MaxScore, configured+models.ScoreOf(math.Log10(deepRarer)))
 }
 
-// appendDeep appends what the deep tier keeps of a slot: its alarm, its episode
-// and its state, each with a byte that says whether it is there.
-//
-//	part = open byte, quiet byte, has episode byte, [episode block], has state byte, [state block]
-func (p *partition) appendDeep(b []byte, i uint32, m *measure) []byte {
-	a, ep := m.alarm[channelDeep], p.episodes[episodeKey{i, channelDeep}]
-	b = append(b, boolByte(a.Open), a.Quiet, boolByte(ep != nil))
-	if ep != nil {
-		b = appendBlock(b, ep.append)
+// appendDeep appends the state that the deep tier keeps of a slot.
+func (p *partition) appendDeep(m *measure) func([]byte) []byte {
+	if m.deep == 0 {
+		return nil
 	}
-	b = append(b, boolByte(m.deep != 0))
-	if m.deep != 0 {
-		b = appendBlock(b, func(b []byte) []byte { return mustAppend(p.deeps[m.deep-1].AppendBinary(b)) })
-	}
-	return b
+	return func(b []byte) []byte { return mustAppend(p.deeps[m.deep-1].AppendBinary(b)) }
 }
 
-// hasDeep says whether there is anything of the deep tier to keep.
-func (p *partition) hasDeep(i uint32, m *measure) bool {
-	return m.deep != 0 || m.alarm[channelDeep] != (alarm{}) || p.episodes[episodeKey{i, channelDeep}] != nil
-}
-
-// readDeep reads what appendDeep wrote.
+// readDeep reads it.
 func (l *loadedSlot) readDeep(r reader) error {
-	l.alarm[channelDeep] = models.Alarm{Open: r.byte() != 0, Quiet: r.byte()}
-	if r.byte() != 0 {
-		body := r.block()
-		ep := body.episode()
-		if ep == nil || body.bad {
-			return errors.New("no episode")
-		}
-		l.keep(channelDeep, ep)
-	}
-	if r.byte() != 0 {
-		body := r.block()
-		l.deep = &deep.Core{}
-		if err := l.deep.UnmarshalBinary(body.b); err != nil {
-			return err
-		}
-	}
-	if r.bad {
-		return errors.New("cut")
-	}
-	return nil
+	l.deep = &deep.Core{}
+	return l.deep.UnmarshalBinary(r.b)
 }

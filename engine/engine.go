@@ -32,11 +32,12 @@ type Engine struct {
 	// The configuration's durations in milliseconds.
 	grace, maxAhead, updateEvery, silentAfter, incidentGap, watchFor int64
 
-	slowOpen models.Score
-	loaded   bool // no tick came since the state was loaded
-	redone   bool // records were redone: the pages are older than the log
-	series   int  // received, as of the last settle
-	measured int
+	slowOpen  models.Score
+	limitOpen models.Score
+	loaded    bool // no tick came since the state was loaded
+	redone    bool // records were redone: the pages are older than the log
+	series    int  // received, as of the last settle
+	measured  int
 
 	deeps       int  // series that the deep tier looks at
 	deepRefused int  // those that match and found no room
@@ -64,7 +65,7 @@ func New(cfg Config, shards int) (*Engine, error) {
 		grace:  ms(cfg.Grace), maxAhead: ms(cfg.MaxAhead), updateEvery: ms(cfg.UpdateEvery),
 		silentAfter: ms(cfg.SilentAfter), incidentGap: ms(cfg.IncidentGap), watchFor: ms(cfg.WatchFor),
 	}
-	e.slowOpen = slowOpen(cfg.FalseAlarmDays)
+	e.slowOpen, e.limitOpen = slowOpen(cfg.FalseAlarmDays), rarer(models.ScoreOf(nearScore), cfg.FalseAlarmDays)
 	for i := range shards {
 		s := &Shard{engine: e, index: i}
 		for number := i; number < Partitions; number += shards {

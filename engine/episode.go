@@ -38,6 +38,12 @@ const (
 	shiftShare  = 0.8
 )
 
+// A queue that stays up for this long is one that does not drain.
+const (
+	queuePoints = 5
+	queueMillis = 5 * minuteMillis
+)
+
 // tell turns what a point did to its channel's alarm into a record.
 func (s *Shard) tell(x *point, ep *episode, c *cause) {
 	r := x.reading
@@ -83,7 +89,14 @@ func (x *point) kind(side int8) Kind {
 		}
 		return KindShape
 	}
+	if x.channel == channelLimit {
+		return KindSaturation
+	}
+	m := x.part.measureOf(x.slot)
 	kind := kindOf(x.part.slots[x.slot].class, side)
+	if kind == KindSpike && x.part.atLimit(m, x.value) {
+		return KindSaturation
+	}
 	if (kind == KindSpike || kind == KindDip) && x.lostSeason() {
 		return KindLostSeason
 	}
@@ -114,8 +127,18 @@ func (ep *episode) take(x *point) {
 	if (r.Residual < 0) == (ep.Side < 0) {
 		ep.Onside++
 	}
-	long := ep.Points >= shiftPoints && x.at-ep.OpenedAt >= shiftMillis
-	if long && (ep.Kind == KindSpike || ep.Kind == KindDip) && float64(ep.Onside) >= shiftShare*float64(ep.Points) {
+	if ep.Kind != KindSpike && ep.Kind != KindDip && ep.Kind != KindLevelShift {
+		return
+	}
+	series := x.part.slots[x.slot].series
+	lasts := func(points int32, millis int64) bool {
+		return ep.Points >= points && x.at-ep.OpenedAt >= millis && float64(ep.Onside) >= shiftShare*float64(ep.Points)
+	}
+	switch {
+	case ep.Side > 0 && x.part.atLimit(x.part.measureOf(x.slot), x.value),
+		ep.Kind == KindSpike && isQueue(series) && lasts(queuePoints, queueMillis):
+		ep.Kind = KindSaturation
+	case ep.Kind != KindLevelShift && lasts(shiftPoints, shiftMillis):
 		ep.Kind = KindLevelShift
 	}
 }
@@ -133,6 +156,7 @@ func (s *Shard) say(x *point, ep *episode, rev Revision, c *cause) {
 		Value: x.value, Expected: x.reading.Expected, Score: x.reading.Score, Peak: ep.Peak,
 		Threshold: x.standing, Tier: tierOf(ep.Kind), Direction: direction(x.reading.Residual),
 	}
+	a.Limit, a.LimitAt = x.limit(a)
 	var bounded bool
 	a.Lower, a.Upper, bounded = s.bounds(x)
 	a.Factors = s.factors(x, ep, a)
@@ -164,6 +188,8 @@ func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 	switch {
 	case x.channel == channelSlow:
 		lower, upper, ok = x.reading.Expected-x.reading.Scale, x.reading.Expected+x.reading.Scale, true
+	case x.channel == channelLimit:
+		lower, upper, ok = 0, math.Nextafter(leaveShare*x.part.limits[m.limit-1].value, 0), true
 	case x.channel == channelDeep:
 		lower, upper = x.part.deeps[m.deep-1].Bounds(x.at, x.value, x.standing.Open)
 		ok = lower < upper

@@ -23,6 +23,11 @@ func (s *Shard) mend() {
 		for g := range p.groups {
 			p.mendRatio(uint32(g))
 		}
+		for i := range p.slots {
+			if sl := &p.slots[i]; sl.series != nil && sl.measure != 0 && sl.flags&flagNewborn == 0 {
+				p.bindLimit(uint32(i))
+			}
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ const (
 	tagDeep      = 10
 	tagSummed    = 11 // in a slot's record: the sum that it is in
 	tagSum       = 12 // in a group's record: a sum, whole
+	tagLimit     = 13
 	tagTail      = 20 // in a group's record: its last hundred observations
 	tagBefore    = 30 // points since the tail log kept one; absent when there are many
 )
@@ -172,8 +173,16 @@ func (p *partition) appendSlot(b []byte, i uint32) []byte {
 	if m.before != 0 {
 		b = appendPart(b, tagBefore, func(b []byte) []byte { return binary.LittleEndian.AppendUint16(b, uint16(m.before)) })
 	}
-	if p.hasDeep(i, m) {
-		b = appendPart(b, tagDeep, func(b []byte) []byte { return p.appendDeep(b, i, m) })
+	for _, beside := range []struct {
+		tag, channel byte
+		state        func([]byte) []byte
+	}{
+		{tagDeep, channelDeep, p.appendDeep(m)},
+		{tagLimit, channelLimit, p.appendLimit(m)},
+	} {
+		if beside.state != nil || p.hasBeside(i, m, beside.channel) {
+			b = appendPart(b, beside.tag, func(b []byte) []byte { return p.appendBeside(b, i, m, beside.channel, beside.state) })
+		}
 	}
 	if mv := p.moved[i]; mv != nil {
 		b = appendPart(b, tagThreshold, func(b []byte) []byte {
@@ -279,6 +288,7 @@ type loadedSlot struct {
 	ratio    *ratio.Core
 	trend    *trend.Core
 	deep     *deep.Core
+	limit    *limit
 	alarm    [numChannels]alarm
 	before   before
 	episodes map[uint8]*episode
@@ -355,7 +365,9 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 	case tagBefore:
 		l.before = before(r.byte()) | before(r.byte())<<8
 	case tagDeep:
-		return l.readDeep(r)
+		return l.readBeside(r, channelDeep, l.readDeep)
+	case tagLimit:
+		return l.readBeside(r, channelLimit, l.readLimit)
 	case tagSummed:
 		l.sum = uint32(r.uvarint())
 	case tagThreshold:
@@ -418,6 +430,10 @@ func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
 		if l.trend != nil {
 			p.trends[m.trend-1] = *l.trend
 		}
+	}
+	if l.limit != nil {
+		p.limits = append(p.limits, *l.limit)
+		m.limit = uint32(len(p.limits))
 	}
 	p.measures = append(p.measures, m)
 	p.slots[i].measure = uint32(len(p.measures))

@@ -68,6 +68,7 @@ type measure struct {
 	trend   uint32 // place in trends plus 1
 	ratio   uint32 // place in ratios plus 1; then core is not in use
 	deep    uint32 // place in deeps plus 1
+	limit   uint32 // place in limits plus 1
 	openFor uint32 // the interval that open was worked out for, in seconds
 	open    int16  // the configured threshold at that interval, in score units
 	before  before // points since the tail kept one
@@ -87,6 +88,7 @@ type partition struct {
 	holes    []uint32     // places in measures that are free
 	deepLost int          // places of the deep tier that were given up since the last tick
 	deeps    []*deep.Core // few, and large
+	limits   []limit      // of those that have one
 	groups   []group
 	sums     []uint32 // those groups that are sums, by key
 	targets  []target
@@ -298,7 +300,10 @@ func (p *partition) adopt(i uint32, s *Series) {
 	p.enlist(i, false)
 	if sl.measure != 0 {
 		m := &p.measures[sl.measure-1]
-		*m = measure{season: m.season, trend: m.trend, deep: m.deep}
+		*m = measure{season: m.season, trend: m.trend, deep: m.deep, limit: m.limit}
+		if m.limit != 0 {
+			p.limits[m.limit-1] = limit{}
+		}
 		if m.deep != 0 {
 			p.deeps[m.deep-1] = newDeep(s.ID)
 		}
@@ -310,6 +315,7 @@ func (p *partition) adopt(i uint32, s *Series) {
 		}
 	}
 	p.join(i)
+	p.bindLimit(i)
 }
 
 // withType is the series with a type known from before, when it says none

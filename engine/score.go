@@ -14,6 +14,7 @@ const (
 	channelSlow         // the slow rise of a gauge
 	channelQuiet        // silence, which has an episode and no alarm
 	channelDeep         // what the deep tier never saw before
+	channelLimit        // what is at its limit
 	numChannels
 )
 
@@ -69,6 +70,9 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 		s.scoreTrend(p, i, at, v, c)
 	}
 	s.scoreDeep(p, i, at, v, c)
+	if m := p.measureOf(i); m.limit != 0 {
+		s.scoreLimit(p, i, at, v, c)
+	}
 }
 
 // scoreRatio scores failed of total requests by their counts.
@@ -126,7 +130,11 @@ func (s *Shard) step(x *point, m *measure, t thresholds, c *cause) {
 		return
 	}
 	x.standing = s.standing(x, t)
-	x.change = a.Step(x.reading.Score, t.open, t.close)
+	score := x.reading.Score
+	if a.Open && ep != nil && ep.Kind == KindSaturation && x.channel == channelMain && x.part.atLimit(m, x.value) {
+		score = max(score, t.close) // a level that is learnt is at the limit all the same
+	}
+	x.change = a.Step(score, t.open, t.close)
 	s.tell(x, ep, c)
 }
 
@@ -164,6 +172,8 @@ func (s *Shard) thresholds(x *point, m *measure) thresholds {
 		t.base = s.engine.slowOpen
 	case channelDeep:
 		t.base = deepOpen(t.base)
+	case channelLimit:
+		t.base = s.engine.limitOpen
 	}
 	t.open = t.base
 	if x.part.slots[x.slot].flags&flagMoved != 0 {

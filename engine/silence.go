@@ -135,6 +135,7 @@ func (s *Shard) listen(p *partition, open, deaf int64, c *cause) {
 		return
 	}
 	p.heard = now
+	p.readLimits()
 	var minutes []int64
 	for m := range p.wheel {
 		if m <= now {
@@ -311,6 +312,9 @@ func (p *partition) inherit(open int64) {
 		p.touch(i)
 		p.remember(families[n], i)
 		p.enlistCopies(i, families[n])
+	}
+	for _, i := range ready {
+		p.bindLimit(i)
 	}
 }
 

@@ -13,11 +13,14 @@ import (
 
 const hourMillis = 60 * minuteMillis
 
-// slowOpen is the slow channel's threshold: the one that its model names for a
-// false alarm in a fortnight or less, moved as the configuration moves the
+// slowOpen is the slow channel's threshold.
+func slowOpen(days float64) models.Score { return rarer(trend.OpenAt, days) }
+
+// rarer is the threshold of a channel that names one of its own for a false alarm
+// in a fortnight or less, moved as the configuration of so many days moves the
 // others.
-func slowOpen(days float64) models.Score {
-	return models.ScoreOf(trend.OpenAt.Float() + math.Log10(days/defaultFalseAlarmDays))
+func rarer(open models.Score, days float64) models.Score {
+	return models.ScoreOf(open.Float() + math.Log10(days/defaultFalseAlarmDays))
 }
 
 // scoreTrend lets the slow channel of a gauge take the value in. It has

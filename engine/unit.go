@@ -95,9 +95,21 @@ func (u unit) both(a, b float64) (string, string) {
 	digits := plainDigits
 	if far, near := max(math.Abs(a), math.Abs(b)), math.Abs(a-b); near > 0 && far < math.MaxFloat64 {
 		digits = min(max(digits, int(math.Ceil(math.Log10(far/near)))+2), mostDigits)
+		a, b = nought(a, far), nought(b, far)
 	}
 	return u.text(a, digits), u.text(b, digits)
 }
+
+// nought is zero for what is nothing beside what it is compared with, as sums of
+// floats leave it behind.
+func nought(v, beside float64) float64 {
+	if math.Abs(v) < nothing*beside {
+		return 0
+	}
+	return v
+}
+
+const nothing = 1e-9
 
 // mostDigits are enough to tell any two floats apart.
 const mostDigits = 17

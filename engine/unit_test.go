@@ -62,6 +62,7 @@ func TestTwoNumbersShowThatTheyDiffer(t *testing.T) {
 		{100.2, 100.1, "100.2", "100.1"},
 		{1e8 + 12, 1e8, "100.000012M", "100M"},
 		{5, 5, "5", "5"},
+		{8.38e-12, 91, "0", "91"},
 	} {
 		if a, b := inNumbers.both(c.a, c.b); a != c.wantA || b != c.wantB {
 			t.Errorf("%v and %v are %q and %q, want %q and %q", c.a, c.b, a, b, c.wantA, c.wantB)

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,11 @@ func (s *Shard) seen(x *point, m *measure, ep *episode, a *Anomaly) []Factor {
 		return []Factor{s.slowFactor(x, a)}
 	case channelDeep:
 		return sorted(deepFactors(x))
+	case channelLimit:
+		return []Factor{
+			{Name: limitFactor, Score: a.Score, Text: s.limitText(x, m)},
+			{Name: usualFactor, Text: s.usualText(x, m)},
+		}
 	}
 	if m.ratio != 0 {
 		return []Factor{
@@ -46,8 +52,14 @@ func (s *Shard) seen(x *point, m *measure, ep *episode, a *Anomaly) []Factor {
 		fs = append(fs, Factor{Name: name, Score: x.reading.Parts[k], Text: partText(name, x, m)})
 	}
 	fs = append([]Factor{{Name: usualFactor, Score: a.Score, Text: s.usualText(x, m)}}, sorted(fs)...)
-	if a.Kind == KindLevelShift {
-		fs = append([]Factor{{Name: shiftFactor, Score: a.Score, Text: s.shiftText(x, ep, a)}}, fs...)
+	switch {
+	case a.Kind == KindSaturation && a.Limit > 0:
+		if !x.part.limits[m.limit-1].near(x.value, true) {
+			break // it has left
+		}
+		fs = slices.Insert(fs, 1, Factor{Name: limitFactor, Score: a.Score, Text: s.limitText(x, m)})
+	case a.Kind == KindSaturation || a.Kind == KindLevelShift:
+		fs = slices.Insert(fs, 0, Factor{Name: shiftFactor, Score: a.Score, Text: s.shiftText(x, ep, a)})
 	}
 	return fs
 }
@@ -60,6 +72,7 @@ const FloorFactor = "floor"
 const (
 	usualFactor = "usual" // how far the value is from what is usual
 	shiftFactor = "shift" // from where a level moved, and when
+	limitFactor = "limit" // how near a limit it is
 	dayFactor   = "day"   // the reason of a season that the slow channel finds lost
 )
 
@@ -69,7 +82,28 @@ func (s *Shard) slowFactor(x *point, a *Anomaly) Factor {
 		return Factor{Name: dayFactor, Score: a.Score, Text: fmt.Sprintf("the day's change did not come: it moved by %s in two hours, usual would be %s",
 			u.plain(x.moved), u.plain(x.slope))}
 	}
-	return Factor{Name: "slope", Score: a.Score, Text: fmt.Sprintf("rises by %s an hour since %s, steadily", u.plain(x.slope), s.engine.clock(x.since))}
+	if x.slope <= 0 {
+		return Factor{Name: "slope", Score: a.Score, Text: "rises no more"}
+	}
+	text := fmt.Sprintf("rises by %s an hour since %s, steadily", u.plain(x.slope), s.engine.clock(x.since))
+	switch {
+	case a.LimitAt > a.At:
+		text += fmt.Sprintf("; its limit of %s is %s away", u.plain(a.Limit), span(a.LimitAt-a.At))
+	case a.LimitAt > 0:
+		text += fmt.Sprintf("; it is at its limit of %s", u.plain(a.Limit))
+	}
+	return Factor{Name: "slope", Score: a.Score, Text: text}
+}
+
+// span is a time for people, to one unit.
+func span(ms int64) string {
+	switch {
+	case ms < 2*hourMillis:
+		return fmt.Sprintf("%d min", (ms+minuteMillis/2)/minuteMillis)
+	case ms < 2*dayMillis:
+		return fmt.Sprintf("%d h", (ms+hourMillis/2)/hourMillis)
+	}
+	return fmt.Sprintf("%d days", (ms+dayMillis/2)/dayMillis)
 }
 
 // usualText compares the value with what is usual, for its time where the
@@ -200,11 +234,14 @@ func (a *Anomaly) Why() string {
 		}
 		now, _ = unitOf(a.Series).both(a.Value, a.Expected)
 		why := fmt.Sprintf("%s is %s, %s", name, now, firstText(a.Factors))
-		if strings.HasPrefix(firstText(a.Factors), plainUsual) && len(a.Factors) > 1 && a.Factors[1].Name != "level" {
-			// It is near what is usual, so that isn't what is wrong.
+		// What is near what is usual has something else wrong with it.
+		plain := strings.HasPrefix(firstText(a.Factors), plainUsual)
+		if len(a.Factors) > 1 && (a.Factors[1].Name == limitFactor || plain && a.Factors[1].Name != "level") {
 			why += "; " + a.Factors[1].Text
 		}
 		return why
+	case limitFactor:
+		return fmt.Sprintf("%s is %s, %s", name, now, firstText(a.Factors))
 	case dayFactor, "silence", "tier":
 		return fmt.Sprintf("%s is %s: %s", name, now, firstText(a.Factors))
 	}

@@ -124,6 +124,8 @@ func (d *decoder) anomaly(m *homeostatv1.Anomaly) *engine.Anomaly {
 		Peak:      d.score("anomaly.peak", m.GetPeak()),
 		Threshold: d.threshold(m.GetThreshold()),
 		Tier:      m.GetTier(),
+		Limit:     m.GetLimit(),
+		LimitAt:   d.stamp("anomaly.limit_time", m.GetLimitTime()),
 		Quiet:     engine.Counterfactual{Text: m.GetCounterfactual(), Value: m.GetQuietValue(), Named: m.QuietValue != nil},
 	}
 	switch dir := m.GetDirection(); dir {

@@ -108,6 +108,7 @@ func AnomalyToProto(a *engine.Anomaly) *homeostatv1.Anomaly {
 		Threshold: ThresholdToProto(a.Threshold),
 		Tier:      text(a.Tier),
 	}
+	m.Limit, m.LimitTime = a.Limit, stamp(a.LimitAt)
 	m.Counterfactual = text(a.Quiet.Text)
 	if a.Quiet.Named {
 		m.QuietValue = proto.Float64(a.Quiet.Value)

@@ -45,6 +45,8 @@ type Line struct {
 
 	Counterfactual string  `json:"counterfactual,omitempty"` // of the revision OPENED
 	QuietValue     *Number `json:"quiet_value,omitempty"`
+	Limit          *Number `json:"limit,omitempty"`    // of what leaks or is saturated
+	LimitAt        string  `json:"limit_at,omitempty"` // when a leak will be there
 
 	DataFault bool         `json:"data_fault,omitempty"`
 	Members   []LineMember `json:"members,omitempty"`
@@ -180,6 +182,9 @@ func lineOfAnomaly(a *engine.Anomaly) Line {
 	}
 	if a.Quiet.Named {
 		l.QuietValue = num(a.Quiet.Value)
+	}
+	if a.Limit != 0 {
+		l.Limit, l.LimitAt = num(a.Limit), timeText(a.LimitAt)
 	}
 	for _, f := range a.Factors {
 		l.Factors = append(l.Factors, LineFactor{f.Name, Number(f.Score.Float()), f.Text})

@@ -42,6 +42,8 @@ const (
 	Kind_KIND_NOVELTY Kind = 12
 	// A course of values that the series never took.
 	Kind_KIND_SHAPE Kind = 13
+	// At its limit where that is known, or a queue that does not drain.
+	Kind_KIND_SATURATION Kind = 14
 )
 
 // Enum value maps for Kind.
@@ -61,6 +63,7 @@ var (
 		11: "KIND_DATA_FAULT",
 		12: "KIND_NOVELTY",
 		13: "KIND_SHAPE",
+		14: "KIND_SATURATION",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":   0,
@@ -77,6 +80,7 @@ var (
 		"KIND_DATA_FAULT":    11,
 		"KIND_NOVELTY":       12,
 		"KIND_SHAPE":         13,
+		"KIND_SATURATION":    14,
 	}
 )
 
@@ -328,7 +332,12 @@ type Anomaly struct {
 	Counterfactual string `protobuf:"bytes,18,opt,name=counterfactual,proto3" json:"counterfactual,omitempty"`
 	// The value that the counterfactual names, in the unit of value: had it come
 	// instead, there would be no anomaly. Absent when it names none.
-	QuietValue    *float64 `protobuf:"fixed64,19,opt,name=quiet_value,json=quietValue,proto3,oneof" json:"quiet_value,omitempty"`
+	QuietValue *float64 `protobuf:"fixed64,19,opt,name=quiet_value,json=quietValue,proto3,oneof" json:"quiet_value,omitempty"`
+	// What a series that leaks or is saturated has for a limit, in the unit of
+	// value; 0 when none is known.
+	Limit float64 `protobuf:"fixed64,20,opt,name=limit,proto3" json:"limit,omitempty"`
+	// When a leak will be there; absent when that is not known.
+	LimitTime     *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=limit_time,json=limitTime,proto3" json:"limit_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,6 +505,20 @@ func (x *Anomaly) GetQuietValue() float64 {
 	return 0
 }
 
+func (x *Anomaly) GetLimit() float64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Anomaly) GetLimitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LimitTime
+	}
+	return nil
+}
+
 var File_homeostat_v1_anomaly_proto protoreflect.FileDescriptor
 
 const file_homeostat_v1_anomaly_proto_rawDesc = "" +
@@ -509,7 +532,7 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x06Factor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xd7\x05\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xa8\x06\n" +
 	"\aAnomaly\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\brevision\x18\x02 \x01(\x0e2\x16.homeostat.v1.RevisionR\brevision\x12,\n" +
@@ -533,8 +556,11 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\afactors\x18\x11 \x03(\v2\x14.homeostat.v1.FactorR\afactors\x12&\n" +
 	"\x0ecounterfactual\x18\x12 \x01(\tR\x0ecounterfactual\x12$\n" +
 	"\vquiet_value\x18\x13 \x01(\x01H\x00R\n" +
-	"quietValue\x88\x01\x01B\x0e\n" +
-	"\f_quiet_valueJ\x04\b\x14\x10 *\x9a\x02\n" +
+	"quietValue\x88\x01\x01\x12\x14\n" +
+	"\x05limit\x18\x14 \x01(\x01R\x05limit\x129\n" +
+	"\n" +
+	"limit_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\tlimitTimeB\x0e\n" +
+	"\f_quiet_valueJ\x04\b\x16\x10 *\xaf\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -552,7 +578,8 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x0fKIND_DATA_FAULT\x10\v\x12\x10\n" +
 	"\fKIND_NOVELTY\x10\f\x12\x0e\n" +
 	"\n" +
-	"KIND_SHAPE\x10\r*d\n" +
+	"KIND_SHAPE\x10\r\x12\x13\n" +
+	"\x0fKIND_SATURATION\x10\x0e*d\n" +
 	"\bRevision\x12\x18\n" +
 	"\x14REVISION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREVISION_OPENED\x10\x01\x12\x14\n" +
@@ -591,11 +618,12 @@ var file_homeostat_v1_anomaly_proto_depIdxs = []int32{
 	6, // 5: homeostat.v1.Anomaly.open_time:type_name -> google.protobuf.Timestamp
 	2, // 6: homeostat.v1.Anomaly.threshold:type_name -> homeostat.v1.Threshold
 	3, // 7: homeostat.v1.Anomaly.factors:type_name -> homeostat.v1.Factor
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6, // 8: homeostat.v1.Anomaly.limit_time:type_name -> google.protobuf.Timestamp
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_homeostat_v1_anomaly_proto_init() }
