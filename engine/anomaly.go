@@ -25,15 +25,16 @@ const (
 	KindLostSeason
 	KindSilence
 	KindDataFault
-	KindNovelty // a value that the series never had
-	KindShape   // a course of values that the series never took
-	KindSaturation
+	KindNovelty        // a value that the series never had
+	KindShape          // a course of values that the series never took
+	KindSaturation     // at its limit, or a queue that does not drain
+	KindVarianceChange // it moves more than it used to, or not at all any more
 	numKinds
 )
 
 var kindNames = [numKinds]string{
 	"", "spike", "dip", "level_shift", "latency_rise", "traffic_surge", "traffic_drop",
-	"error_ratio", "leak", "lost_season", "silence", "data_fault", "novelty", "shape", "saturation",
+	"error_ratio", "leak", "lost_season", "silence", "data_fault", "novelty", "shape", "saturation", "variance_change",
 }
 
 // String is the kind's name in output and scenarios.
@@ -130,7 +131,7 @@ type Anomaly struct {
 	Epoch     int64   // start of the epoch it belongs to, ms
 	At        int64   // time of the point that caused this revision, ms
 	OpenedAt  int64   // ms
-	Value     float64
+	Value     float64 // of KindVarianceChange, as Expected, the movement from one value to the next
 	Expected  float64
 	Lower     float64      // the value would have been quiet within [Lower, Upper]
 	Upper     float64      // both 0 when no value would have been

@@ -108,6 +108,8 @@ func (s *Shard) quietIf(x *point, lower, upper float64, bounded bool) Counterfac
 	switch {
 	case x.channel == channelSlow:
 		return s.quietSlope(x)
+	case x.channel == channelSpread:
+		return s.quietSpread(x)
 	case x.channel == channelLimit:
 		return s.quietLimit(x, m)
 	case m.ratio != 0:

@@ -12,6 +12,7 @@ import (
 	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/spread"
 	"github.com/homeostat/homeostat/models/trend"
 )
 
@@ -32,12 +33,13 @@ type Engine struct {
 	// The configuration's durations in milliseconds.
 	grace, maxAhead, updateEvery, silentAfter, incidentGap, watchFor int64
 
-	slowOpen  models.Score
-	limitOpen models.Score
-	loaded    bool // no tick came since the state was loaded
-	redone    bool // records were redone: the pages are older than the log
-	series    int  // received, as of the last settle
-	measured  int
+	slowOpen   models.Score
+	spreadOpen models.Score
+	limitOpen  models.Score
+	loaded     bool // no tick came since the state was loaded
+	redone     bool // records were redone: the pages are older than the log
+	series     int  // received, as of the last settle
+	measured   int
 
 	deeps       int  // series that the deep tier looks at
 	deepRefused int  // those that match and found no room
@@ -66,6 +68,7 @@ func New(cfg Config, shards int) (*Engine, error) {
 		silentAfter: ms(cfg.SilentAfter), incidentGap: ms(cfg.IncidentGap), watchFor: ms(cfg.WatchFor),
 	}
 	e.slowOpen, e.limitOpen = slowOpen(cfg.FalseAlarmDays), rarer(models.ScoreOf(nearScore), cfg.FalseAlarmDays)
+	e.spreadOpen = rarer(spread.OpenAt, cfg.FalseAlarmDays)
 	for i := range shards {
 		s := &Shard{engine: e, index: i}
 		for number := i; number < Partitions; number += shards {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/deep"
+	"github.com/homeostat/homeostat/models/spread"
 )
 
 // episodeKey names the episode of one channel of a slot.
@@ -89,15 +90,18 @@ func (x *point) kind(side int8) Kind {
 		}
 		return KindShape
 	}
-	if x.channel == channelLimit {
+	switch x.channel {
+	case channelLimit:
 		return KindSaturation
+	case channelSpread:
+		return KindVarianceChange
 	}
 	m := x.part.measureOf(x.slot)
 	kind := kindOf(x.part.slots[x.slot].class, side)
 	if kind == KindSpike && x.part.atLimit(m, x.value) {
 		return KindSaturation
 	}
-	if (kind == KindSpike || kind == KindDip) && x.lostSeason() {
+	if (kind == KindSpike || kind == KindDip || kind == KindTrafficSurge || kind == KindTrafficDrop) && x.lostSeason() {
 		return KindLostSeason
 	}
 	return kind
@@ -188,6 +192,8 @@ func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 	switch {
 	case x.channel == channelSlow:
 		lower, upper, ok = x.reading.Expected-x.reading.Scale, x.reading.Expected+x.reading.Scale, true
+	case x.channel == channelSpread:
+		lower, upper, ok = spread.Still*x.reading.Expected, spread.More*x.reading.Expected, true
 	case x.channel == channelLimit:
 		lower, upper, ok = 0, math.Nextafter(leaveShare*x.part.limits[m.limit-1].value, 0), true
 	case x.channel == channelDeep:

@@ -13,6 +13,7 @@ import (
 	"github.com/homeostat/homeostat/models/deep"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/spread"
 	"github.com/homeostat/homeostat/models/trend"
 )
 
@@ -46,6 +47,7 @@ const (
 	tagSummed    = 11 // in a slot's record: the sum that it is in
 	tagSum       = 12 // in a group's record: a sum, whole
 	tagLimit     = 13
+	tagSpread    = 14
 	tagTail      = 20 // in a group's record: its last hundred observations
 	tagBefore    = 30 // points since the tail log kept one; absent when there are many
 )
@@ -179,6 +181,7 @@ func (p *partition) appendSlot(b []byte, i uint32) []byte {
 	}{
 		{tagDeep, channelDeep, p.appendDeep(m)},
 		{tagLimit, channelLimit, p.appendLimit(m)},
+		{tagSpread, channelSpread, m.appendSpread()},
 	} {
 		if beside.state != nil || p.hasBeside(i, m, beside.channel) {
 			b = appendPart(b, beside.tag, func(b []byte) []byte { return p.appendBeside(b, i, m, beside.channel, beside.state) })
@@ -289,6 +292,7 @@ type loadedSlot struct {
 	trend    *trend.Core
 	deep     *deep.Core
 	limit    *limit
+	spread   spread.Core
 	alarm    [numChannels]alarm
 	before   before
 	episodes map[uint8]*episode
@@ -370,6 +374,8 @@ func (l *loadedSlot) readPart(tag byte, r reader) error {
 		return l.readBeside(r, channelLimit, l.readLimit)
 	case tagSummed:
 		l.sum = uint32(r.uvarint())
+	case tagSpread:
+		return l.readBeside(r, channelSpread, l.readSpread)
 	case tagThreshold:
 		l.moved = &movedThreshold{
 			Steps: int8(r.byte()), Prev: int8(r.byte()), From: r.varint(), Version: uint32(r.uvarint()), Cause: r.text(),
@@ -415,7 +421,7 @@ func (p *partition) place(i uint32, l *loadedSlot, silentAfter int64) {
 }
 
 func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
-	m := measure{core: l.core, alarm: l.alarm, before: l.before}
+	m := measure{core: l.core, alarm: l.alarm, before: l.before, spread: l.spread}
 	if l.season != nil {
 		p.seasons = append(p.seasons, *l.season)
 		m.season = uint32(len(p.seasons))
@@ -424,7 +430,7 @@ func (p *partition) placeMeasure(i uint32, l *loadedSlot) {
 		p.ratios = append(p.ratios, *l.ratio)
 		m.ratio = uint32(len(p.ratios))
 	}
-	if l.role == roleGauge {
+	if l.role == roleGauge || l.trend != nil {
 		p.trends = append(p.trends, trend.Core{})
 		m.trend = uint32(len(p.trends))
 		if l.trend != nil {

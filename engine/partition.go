@@ -8,6 +8,7 @@ import (
 	"github.com/homeostat/homeostat/models/deep"
 	"github.com/homeostat/homeostat/models/lean"
 	"github.com/homeostat/homeostat/models/ratio"
+	"github.com/homeostat/homeostat/models/spread"
 	"github.com/homeostat/homeostat/models/trend"
 )
 
@@ -69,6 +70,7 @@ type measure struct {
 	ratio   uint32 // place in ratios plus 1; then core is not in use
 	deep    uint32 // place in deeps plus 1
 	limit   uint32 // place in limits plus 1
+	spread  spread.Core
 	openFor uint32 // the interval that open was worked out for, in seconds
 	open    int16  // the configured threshold at that interval, in score units
 	before  before // points since the tail kept one

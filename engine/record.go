@@ -222,6 +222,8 @@ func (p *partition) channelOf(i uint32, a *Anomaly) uint8 {
 		return silentEpisode
 	case tierOf(a.Kind) == tierDeep:
 		return channelDeep
+	case a.Kind == KindVarianceChange:
+		return channelSpread
 	case a.Kind == KindSaturation && firstName(a.Factors) == limitFactor:
 		return channelLimit
 	}

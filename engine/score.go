@@ -5,16 +5,19 @@ import (
 
 	"github.com/homeostat/homeostat/models"
 	"github.com/homeostat/homeostat/models/lean"
+	"github.com/homeostat/homeostat/models/spread"
+	"github.com/homeostat/homeostat/models/trend"
 )
 
 // The channels of a measurement, each with an episode and a threshold of its
 // own.
 const (
-	channelMain  = iota // the baseline, or the counts of a ratio
-	channelSlow         // the slow rise of a gauge
-	channelQuiet        // silence, which has an episode and no alarm
-	channelDeep         // what the deep tier never saw before
-	channelLimit        // what is at its limit
+	channelMain   = iota // the baseline, or the counts of a ratio
+	channelSlow          // the slow rise of a gauge
+	channelQuiet         // silence, which has an episode and no alarm
+	channelDeep          // what the deep tier never saw before
+	channelLimit         // what is at its limit
+	channelSpread        // what moves more, or less, than it used to
 	numChannels
 )
 
@@ -34,6 +37,7 @@ type point struct {
 	slope    float64 // per hour, of the slow channel; for a lost season, what the season moves in its hours
 	moved    float64 // what the value moved instead
 	lost     bool    // the slow channel finds the season lost
+	spread   spread.Change
 	climb    float64 // the slow rise in terms of its usual size
 	since    int64   // when the slow rise began, ms
 	change   models.Change
@@ -60,16 +64,26 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 	model.Score(&m.core, p.season(m), at, v, r)
 	x := point{part: p, slot: i, at: at, value: v, reading: r}
 	s.compare(&x, m, c)
+	ln, moved := lean.LnStep(r)
+	_, last := m.core.Last()
+	restless := moved && r.Warm && m.spread.Learn(at, ln, v == last)
 	model.Learn(&m.core, p.season(m), at, v, r, m.weight(r.Score))
 	if m.season == 0 && m.core.WantsSeason() {
 		p.seasons = append(p.seasons, lean.Season{})
 		m.season = uint32(len(p.seasons))
 		model.MakeSeason(&m.core, p.season(m))
+		if sl := &p.slots[i]; m.trend == 0 && sl.class == classTraffic {
+			p.trends = append(p.trends, trend.Core{})
+			m.trend = uint32(len(p.trends))
+		}
 	}
 	if m.trend != 0 {
 		s.scoreTrend(p, i, at, v, c)
 	}
 	s.scoreDeep(p, i, at, v, c)
+	if restless {
+		s.scoreSpread(p, i, at, c)
+	}
 	if m := p.measureOf(i); m.limit != 0 {
 		s.scoreLimit(p, i, at, v, c)
 	}
@@ -174,6 +188,8 @@ func (s *Shard) thresholds(x *point, m *measure) thresholds {
 		t.base = deepOpen(t.base)
 	case channelLimit:
 		t.base = s.engine.limitOpen
+	case channelSpread:
+		t.base = s.engine.spreadOpen
 	}
 	t.open = t.base
 	if x.part.slots[x.slot].flags&flagMoved != 0 {

@@ -7,9 +7,10 @@ import (
 	"github.com/homeostat/homeostat/models/trend"
 )
 
-// The slow channel: what rises for hours. It looks once an hour, and has a
-// stricter threshold than a point's, because a day's weather of a series is
-// less well known than its minute's.
+// The slow channel: what rises for hours, and the day's change that does not come.
+// It looks once an hour, and has a stricter threshold than a point's, because a
+// day's weather of a series is less well known than its minute's. Gauges have it,
+// and traffic that has a season.
 
 const hourMillis = 60 * minuteMillis
 
@@ -32,7 +33,12 @@ func (s *Shard) scoreTrend(p *partition, i uint32, at int64, v float64, c *cause
 		return
 	}
 	x := point{part: p, slot: i, channel: channelSlow, at: at, value: v, reading: &s.reading}
-	if !s.lostDay(&x, m, core) {
+	switch {
+	case s.lostDay(&x, m, core):
+	case p.slots[i].role != roleGauge:
+		// Traffic may rise for days and leak nothing.
+		s.reading = models.Reading{Warm: true, Expected: v}
+	default:
 		rise := s.engine.slopes.Score(core)
 		s.reading = models.Reading{Score: rise.Score, Warm: rise.Noise > 0, Expected: rise.From, Scale: rise.Noise, Residual: v - rise.From}
 		x.slope, x.climb, x.since = rise.PerHour, rise.Z, rise.Since

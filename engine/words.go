@@ -33,6 +33,8 @@ func (s *Shard) seen(x *point, m *measure, ep *episode, a *Anomaly) []Factor {
 		return []Factor{s.slowFactor(x, a)}
 	case channelDeep:
 		return sorted(deepFactors(x))
+	case channelSpread:
+		return []Factor{{Name: "spread", Score: a.Score, Text: s.spreadText(x, m)}}
 	case channelLimit:
 		return []Factor{
 			{Name: limitFactor, Score: a.Score, Text: s.limitText(x, m)},

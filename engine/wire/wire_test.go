@@ -52,7 +52,7 @@ func fill(t *rapid.T, name string, v reflect.Value, utf8 bool) {
 		draw(rapid.Int64Range(math.MinInt16, math.MaxInt16))
 		return
 	case engine.Kind:
-		v.SetUint(uint64(rapid.IntRange(0, int(engine.KindSaturation)).Draw(t, name)))
+		v.SetUint(uint64(rapid.IntRange(0, int(engine.KindVarianceChange)).Draw(t, name)))
 		return
 	case engine.Revision:
 		v.SetUint(uint64(rapid.IntRange(0, int(engine.Closed)).Draw(t, name)))

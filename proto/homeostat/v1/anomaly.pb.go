@@ -44,6 +44,9 @@ const (
 	Kind_KIND_SHAPE Kind = 13
 	// At its limit where that is known, or a queue that does not drain.
 	Kind_KIND_SATURATION Kind = 14
+	// It moves more than it used to, or not at all any more. The value and what is
+	// expected are the movement from one value to the next.
+	Kind_KIND_VARIANCE_CHANGE Kind = 15
 )
 
 // Enum value maps for Kind.
@@ -64,23 +67,25 @@ var (
 		12: "KIND_NOVELTY",
 		13: "KIND_SHAPE",
 		14: "KIND_SATURATION",
+		15: "KIND_VARIANCE_CHANGE",
 	}
 	Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":   0,
-		"KIND_SPIKE":         1,
-		"KIND_DIP":           2,
-		"KIND_LEVEL_SHIFT":   3,
-		"KIND_LATENCY_RISE":  4,
-		"KIND_TRAFFIC_SURGE": 5,
-		"KIND_TRAFFIC_DROP":  6,
-		"KIND_ERROR_RATIO":   7,
-		"KIND_LEAK":          8,
-		"KIND_LOST_SEASON":   9,
-		"KIND_SILENCE":       10,
-		"KIND_DATA_FAULT":    11,
-		"KIND_NOVELTY":       12,
-		"KIND_SHAPE":         13,
-		"KIND_SATURATION":    14,
+		"KIND_UNSPECIFIED":     0,
+		"KIND_SPIKE":           1,
+		"KIND_DIP":             2,
+		"KIND_LEVEL_SHIFT":     3,
+		"KIND_LATENCY_RISE":    4,
+		"KIND_TRAFFIC_SURGE":   5,
+		"KIND_TRAFFIC_DROP":    6,
+		"KIND_ERROR_RATIO":     7,
+		"KIND_LEAK":            8,
+		"KIND_LOST_SEASON":     9,
+		"KIND_SILENCE":         10,
+		"KIND_DATA_FAULT":      11,
+		"KIND_NOVELTY":         12,
+		"KIND_SHAPE":           13,
+		"KIND_SATURATION":      14,
+		"KIND_VARIANCE_CHANGE": 15,
 	}
 )
 
@@ -560,7 +565,7 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\x05limit\x18\x14 \x01(\x01R\x05limit\x129\n" +
 	"\n" +
 	"limit_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\tlimitTimeB\x0e\n" +
-	"\f_quiet_valueJ\x04\b\x16\x10 *\xaf\x02\n" +
+	"\f_quiet_valueJ\x04\b\x16\x10 *\xc9\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -579,7 +584,8 @@ const file_homeostat_v1_anomaly_proto_rawDesc = "" +
 	"\fKIND_NOVELTY\x10\f\x12\x0e\n" +
 	"\n" +
 	"KIND_SHAPE\x10\r\x12\x13\n" +
-	"\x0fKIND_SATURATION\x10\x0e*d\n" +
+	"\x0fKIND_SATURATION\x10\x0e\x12\x18\n" +
+	"\x14KIND_VARIANCE_CHANGE\x10\x0f*d\n" +
 	"\bRevision\x12\x18\n" +
 	"\x14REVISION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREVISION_OPENED\x10\x01\x12\x14\n" +
