@@ -162,6 +162,7 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 			part.deeps[m.deep-1].Score(at, v, &r)
 		} else {
 			s.engine.model.Score(&m.core, part.season(m), at, v, &r)
+			few(&r, v, x.unit)
 		}
 		return r.Score >= open
 	}

@@ -214,7 +214,7 @@ func (s *Shard) baseline(p *partition, i uint32) Baseline {
 		var r models.Reading
 		s.engine.model.Score(&m.core, p.season(m), next, v, &r)
 		b.Value, b.Expected, b.Warm = v, r.Expected, r.Warm
-		lower, upper, ok := s.engine.model.Bounds(&m.core, p.season(m), next, open)
+		lower, upper, ok := s.quiet(p, i, next, sl.unitOf(m.core.Step()/1000), open)
 		b.Lower, b.Upper, _ = floor.widen(lower, upper, b.Expected, ok)
 	}
 	b.Ignored = floor.size(b.Expected)

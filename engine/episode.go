@@ -203,7 +203,7 @@ func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 		lower, upper = s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
 		ok = true
 	default:
-		lower, upper, ok = s.engine.model.Bounds(&m.core, x.part.season(m), x.at, x.standing.Open)
+		lower, upper, ok = s.quiet(x.part, x.slot, x.at, x.unit, x.standing.Open)
 	}
 	return s.floorOf(x.part, x.slot, m).widen(lower, upper, x.reading.Expected, ok)
 }

@@ -337,7 +337,7 @@ func (s *Shard) measureHistogram(p *partition, g uint32, now pending, c *cause) 
 	if len(buckets) == 0 {
 		if count >= minMedian && !math.IsNaN(sum) {
 			gr.rebase(now)
-			s.scoreGauge(p, s.output(p, g, 2, roleDerived, ":mean", now.at), now.at, sum/count, c)
+			s.scoreGauge(p, s.output(p, g, 2, roleDerived, ":mean", now.at), now.at, sum/count, 0, c)
 		}
 		return
 	}
@@ -355,10 +355,10 @@ func (s *Shard) scoreQuantiles(p *partition, g uint32, at int64, buckets []Bucke
 	rebase(gr)
 	p99, enough := gr.lastHundred(buckets, waited)
 	if n >= minMedian {
-		s.scoreGauge(p, s.output(p, g, 0, roleDerived, ":p50", at), at, quantile(buckets, n, 0.5), c)
+		s.scoreGauge(p, s.output(p, g, 0, roleDerived, ":p50", at), at, quantile(buckets, n, 0.5), 0, c)
 	}
 	if enough {
-		s.scoreGauge(p, s.output(p, g, 1, roleDerived, ":p99", at), at, p99, c)
+		s.scoreGauge(p, s.output(p, g, 1, roleDerived, ":p99", at), at, p99, 0, c)
 	}
 }
 

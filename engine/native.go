@@ -43,7 +43,7 @@ func (s *Shard) takeHistogram(p *partition, i uint32, h *HistogramSample, c *cau
 	if p.slots[r].sum != 0 {
 		p.tell(r, arrival{at: max(h.At, c.epoch), what: arrivalRate, gap: h.At - fromAt, rate: rate})
 	}
-	s.scoreGauge(p, r, h.At, rate, c)
+	s.scoreGauge(p, r, h.At, rate, 0, c)
 	s.scoreQuantiles(p, g, h.At, buckets, c, rebase)
 	return ReasonBucket
 }

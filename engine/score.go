@@ -31,6 +31,7 @@ type point struct {
 	channel  int
 	at       int64
 	value    float64
+	unit     float64 // what one thing more adds to the value
 	reading  *models.Reading
 	failed   float64 // requests that failed, of a ratio,
 	pooled   float64 // and all of them; 0 elsewhere
@@ -46,8 +47,9 @@ type point struct {
 
 // scoreGauge scores a measurement by the lean baseline, lets its episode take
 // the score in, and then learns the value. Learning comes after, so that a
-// value is never compared with itself.
-func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause) {
+// value is never compared with itself. The unit is what one thing more adds to
+// the value; 0 for what counts nothing.
+func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v, unit float64, c *cause) {
 	sl := &p.slots[i]
 	if sl.role == roleDerived {
 		if at <= sl.lastAt {
@@ -62,7 +64,8 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v float64, c *cause
 	m := p.measureOf(i)
 	model, r := s.engine.model, &s.reading
 	model.Score(&m.core, p.season(m), at, v, r)
-	x := point{part: p, slot: i, at: at, value: v, reading: r}
+	few(r, v, unit)
+	x := point{part: p, slot: i, at: at, value: v, unit: unit, reading: r}
 	s.compare(&x, m, c)
 	ln, moved := lean.LnStep(r)
 	_, last := m.core.Last()

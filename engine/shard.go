@@ -166,7 +166,7 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 	}
 	switch sl.role {
 	case roleGauge:
-		s.scoreGauge(p, i, at, v, c)
+		s.scoreGauge(p, i, at, v, sl.unitOf(0), c)
 		return ReasonNone
 	case roleCounter:
 		switch {
@@ -186,7 +186,7 @@ func (s *Shard) use(p *partition, i uint32, at int64, v float64, h *HistogramSam
 		if sl.sum != 0 {
 			p.tell(i, arrival{at: max(at, c.epoch), what: arrivalRate, gap: at - fromAt, rate: rate})
 		}
-		s.scoreGauge(p, i, at, rate, c)
+		s.scoreGauge(p, i, at, rate, sl.unitOf(float64(at-fromAt)/1000), c)
 		return ReasonNone
 	case roleNative:
 		// A float where a histogram was: nothing can be taken from it.

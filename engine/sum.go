@@ -304,7 +304,7 @@ func (s *Shard) pointOf(p *partition, g uint32, at int64, c *cause) {
 		}
 	} else {
 		if rate, ok := sm.gather(at); ok {
-			s.scoreGauge(p, s.output(p, g, 0, roleDerived, sumRate, at), at, rate, c)
+			s.scoreGauge(p, s.output(p, g, 0, roleDerived, sumRate, at), at, rate, 0, c)
 		}
 	}
 	c.quiet = false

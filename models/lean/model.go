@@ -113,6 +113,15 @@ func (c *Core) residuals(s *Season, at, local int64, x float64) (e [parts]float6
 	return e, expected
 }
 
+// Lately returns how far the last three points together lie from what is
+// expected, as Score left it in r; of the last point alone after a gap.
+func Lately(r *models.Reading) float64 {
+	if level := r.Scratch()[keptSize+levelPart]; level >= 0 {
+		return 3 * level
+	}
+	return math.Abs(r.Residual)
+}
+
 // seasonal reports whether the season is in use: it has seen a day and errs
 // less than the plain level does.
 func (c *Core) seasonal(s *Season, at int64) bool {
