@@ -55,15 +55,17 @@ func day(r *rig, cut *rand.Rand, restartAt int) {
 
 // deliver hands the samples over in one batch, or cut at random when cut is
 // given.
-func (r *rig) deliver(all []Sample, cut *rand.Rand) {
+func (r *rig) deliver(all []Sample, cut *rand.Rand) { r.deliverFrom("p", all, cut) }
+
+func (r *rig) deliverFrom(sender string, all []Sample, cut *rand.Rand) {
 	if cut == nil {
-		r.step(&Batch{Sender: "p", Samples: all})
+		r.step(&Batch{Sender: sender, Samples: all})
 		return
 	}
 	var batches []*Batch
 	for len(all) > 0 {
 		n := 1 + cut.IntN(len(all))
-		batches = append(batches, &Batch{Sender: "p", Samples: all[:n]})
+		batches = append(batches, &Batch{Sender: sender, Samples: all[:n]})
 		all = all[n:]
 	}
 	for len(batches) > 0 {

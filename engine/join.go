@@ -321,6 +321,7 @@ func (s *Shard) measureRatio(p *partition, g uint32, now pending, c *cause) {
 	i := s.output(p, g, 0, roleRatio, ratioSuffix, now.at)
 	s.scoreRatio(p, i, now.at, failed, total, c)
 	if p.slots[i].sum != 0 {
+		p.slots[i].sender = p.slots[gr.members[0].slot].sender
 		p.tell(i, arrival{at: max(now.at, c.epoch), what: arrivalRate, gap: gap, rate: failed, total: total})
 	}
 }

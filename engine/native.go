@@ -41,6 +41,7 @@ func (s *Shard) takeHistogram(p *partition, i uint32, h *HistogramSample, c *cau
 	}
 	rate := rateOf(fromAt, from, h.At, h.Count)
 	if p.slots[r].sum != 0 {
+		p.slots[r].sender = p.slots[i].sender
 		p.tell(r, arrival{at: max(h.At, c.epoch), what: arrivalRate, gap: h.At - fromAt, rate: rate})
 	}
 	s.scoreGauge(p, r, h.At, rate, 0, c)

@@ -24,17 +24,18 @@ import (
 // as hold enough of them are measured together.
 
 const (
-	maxReplicas  = 4096          // copies in a sum; further ones join when others are gone
-	replicaLife  = 3             // intervals after which a copy that says nothing is gone; until then its last rate counts
-	replicaLate  = 1.25          // of the time between its values, after which a copy is late
-	unsureShare  = 0.05          // of the copies may be unsure at a point that is measured
-	sumRequests  = 400           // that a rate needs, for chance to move it by no more than a twentieth
-	maxSumWait   = 5 * 60 * 1000 // ms; what comes less often is told with what there is
-	usualGain    = 1.0 / 32      // of a point, in what is usual
-	minReplicas  = 2             // that are sure, or the point is no more than one of them says itself
-	maxArrivals  = 64            // of a copy that may wait for their point
-	stepFollow   = 0.01          // by how much a value moves the interval towards the time since the one before
-	replicaSlack = EpochMillis   // ms by which a value may be later still, since the grid is of whole seconds
+	maxReplicas  = 4096              // copies in a sum; further ones join when others are gone
+	replicaLife  = 3                 // intervals after which a copy that says nothing is gone; until then its last rate counts
+	replicaLate  = 1.25              // of the time between its values, after which a copy is late
+	senderWait   = 60 * minuteMillis // how long copies whose sender stopped keep a sum from being measured
+	unsureShare  = 0.05              // of the copies may be unsure at a point that is measured
+	sumRequests  = 400               // that a rate needs, for chance to move it by no more than a twentieth
+	maxSumWait   = 5 * 60 * 1000     // ms; what comes less often is told with what there is
+	usualGain    = 1.0 / 32          // of a point, in what is usual
+	minReplicas  = 2                 // that are sure, or the point is no more than one of them says itself
+	maxArrivals  = 64                // of a copy that may wait for their point
+	stepFollow   = 0.01              // by how much a value moves the interval towards the time since the one before
+	replicaSlack = EpochMillis       // ms by which a value may be later still, since the grid is of whole seconds
 )
 
 // The names of what is measured of one copy and of all together.
@@ -295,25 +296,34 @@ func (sm *sum) count(p *partition, a *arrival) {
 func (s *Shard) pointOf(p *partition, g uint32, at int64, c *cause) {
 	gr := &p.groups[g]
 	sm := gr.sum
-	sm.bury(at)
+	sm.bury(p, at)
 	c.epoch = floorEpoch(at)
 	c.quiet = sm.quiet(p)
 	if gr.kind == groupShare {
 		if failed, total := sm.share(); len(sm.replicas) >= minReplicas && total > 0 {
 			s.scoreRatio(p, s.output(p, g, 0, roleRatio, sumRatio, at), at, failed, total, c)
 		}
-	} else {
-		if rate, ok := sm.gather(at); ok {
-			s.scoreGauge(p, s.output(p, g, 0, roleDerived, sumRate, at), at, rate, 0, c)
-		}
+	} else if rate, ok := sm.gather(at); ok {
+		s.scoreGauge(p, s.output(p, g, 0, roleDerived, sumRate, at), at, rate, 0, c)
 	}
 	c.quiet = false
 	sm.follow()
 }
 
-// bury lets go of the copies that have said nothing for too long.
-func (sm *sum) bury(at int64) {
-	sm.replicas = slices.DeleteFunc(sm.replicas, func(r replica) bool { return at-r.seenAt > replicaLife*sm.pace(&r) })
+// bury lets go of the copies that have said nothing for too long. One whose
+// sender stopped has not gone: nothing is known of it, for as long as one may
+// wait for a sender.
+func (sm *sum) bury(p *partition, at int64) {
+	sm.replicas = slices.DeleteFunc(sm.replicas, func(r replica) bool {
+		age, pace := at-r.seenAt, sm.pace(&r)
+		return age > replicaLife*pace && (age > senderWait || r.ended || p.sends(r.slot, r.seenAt+pace))
+	})
+}
+
+// sends says whether the sender of a slot sent anything after a time.
+func (p *partition) sends(i uint32, after int64) bool {
+	seen := p.senders[p.slots[i].sender]
+	return seen != nil && seen.at > after
 }
 
 // quiet says whether what the copies say is history.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -31,6 +32,7 @@ type fleetPod struct {
 	markers bool // and Prometheus says so
 	seen    bool
 	count   float64
+	sender  string
 }
 
 func newFleet(t *testing.T, pods int, load float64) *fleet {
@@ -42,14 +44,14 @@ func newFleet(t *testing.T, pods int, load float64) *fleet {
 }
 
 func (f *fleet) add(name string, phase int64) *fleetPod {
-	p := &fleetPod{name: name, phase: phase, serves: true}
+	p := &fleetPod{name: name, phase: phase, serves: true, sender: "p"}
 	f.pods = append(f.pods, p)
 	return p
 }
 
 // run lets seconds pass.
 func (f *fleet) run(seconds int64) {
-	var waiting []Sample
+	waiting := map[string][]Sample{}
 	for range seconds {
 		f.second++
 		at := shopStart + f.second*1000
@@ -70,16 +72,18 @@ func (f *fleet) run(seconds int64) {
 			switch {
 			case p.serves && !p.mute:
 				p.seen = true
-				waiting = append(waiting, x)
+				waiting[p.sender] = append(waiting[p.sender], x)
 			case p.seen && p.markers:
 				p.seen = false
 				x.Value = staleNaN
-				waiting = append(waiting, x)
+				waiting[p.sender] = append(waiting[p.sender], x)
 			}
 		}
 		if f.tick(f.second) {
-			f.deliver(waiting, f.cut)
-			waiting = nil
+			for _, sender := range slices.Sorted(maps.Keys(waiting)) {
+				f.deliverFrom(sender, waiting[sender], f.cut)
+			}
+			clear(waiting)
 			f.rig.tick(at + 11_000)
 		}
 	}
@@ -227,6 +231,50 @@ func TestALostScrapeIsNoDrop(t *testing.T) {
 	f.run(60)
 	if n := f.hold(before, 60, 1e-9); n < 5 {
 		t.Errorf("%d sums of thirty copies in six intervals", n)
+	}
+}
+
+// Two Prometheus servers scrape half of the pods each. When one of them is away
+// for a while, half of the traffic is out of sight, and not gone.
+func TestASenderThatStopsIsNoDrop(t *testing.T) {
+	f := newFleet(t, 4, 60)
+	for n, p := range f.pods {
+		p.sender = fmt.Sprint("prometheus-", n%2)
+	}
+	f.run(600)
+	before, _ := f.sums()
+	for n := range f.pods {
+		f.pods[n].mute = n%2 == 0
+	}
+	f.run(1800)
+	if during, _ := f.sums(); len(during) > len(before)+2 {
+		t.Errorf("%d sums were measured while half was out of sight", len(during)-len(before))
+	}
+	for _, p := range f.pods {
+		p.mute = false
+	}
+	back := f.second
+	f.run(300)
+	if n := f.hold(0, 60, 1e-9); n < 40 {
+		t.Errorf("%d sums", n)
+	}
+	if n := f.hold(back, 60, 1e-9); n < 15 {
+		t.Errorf("%d sums in 20 intervals after the sender came back", n)
+	}
+	// One that never comes back keeps nobody waiting for ever.
+	for n := range f.pods {
+		f.pods[n].mute = n == 0
+		f.pods[n].serves = n != 0
+	}
+	f.pods[0].sender, f.pods[2].sender = "alone", "prometheus-1"
+	f.pods[0].serves, f.pods[0].mute = true, false
+	f.run(60)
+	f.pods[0].serves = false
+	f.run(senderWait / 1000)
+	gone := f.second
+	f.run(300)
+	if n := f.hold(gone, 60, 1e-9); n < 15 {
+		t.Errorf("%d sums in 20 intervals an hour after a sender was gone", n)
 	}
 }
 
@@ -443,5 +491,55 @@ func TestALostSumIsMadeAgain(t *testing.T) {
 	}
 	if after, ok := f.engine.Baseline(id); !ok || after.Points <= before.Points {
 		t.Errorf("%d points are known of the sum, %d were before", after.Points, before.Points)
+	}
+}
+
+// BenchmarkCopies is a sample of a request counter, with its share of the ticks:
+// of 1,000 workloads with one copy, which have no sums, and of 100 with ten.
+func BenchmarkCopies(b *testing.B) {
+	for _, copies := range []int{1, 10} {
+		b.Run(fmt.Sprint(copies), func(b *testing.B) {
+			e, err := New(Config{}, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := newShop(1)
+			var samples []Sample
+			for n := range 1000 {
+				x := s.sample(shopStart+int64(n%15)*1000, 0, "__name__", "http_requests_total", "namespace", "shop",
+					"deployment", fmt.Sprint("d", n/copies), "pod", fmt.Sprint("p", n))
+				samples = append(samples, x)
+			}
+			slices.SortStableFunc(samples, func(a, b Sample) int { return int(a.At - b.At) })
+			batch, fx := &Batch{Sender: "p"}, &Effects{}
+			var all Effects
+			interval := func() {
+				for from := 0; from < len(samples); {
+					n := from
+					for n < len(samples) && samples[n].At == samples[from].At {
+						samples[n].At += 15_000
+						samples[n].Value += float64(100 + n%7)
+						n++
+					}
+					batch.Samples = samples[from:n]
+					fx.Reset()
+					e.Shards()[0].Step([]*Batch{batch}, fx)
+					e.Shards()[0].Close(Tick{Now: samples[from].At + 1000}, fx)
+					all.Reset()
+					e.Merge([]*Effects{fx}, &all)
+					e.Settle(Tick{Now: samples[from].At + 1000}, &all)
+					from = n
+				}
+			}
+			for range 300 {
+				interval()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				interval()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(samples)), "ns/sample")
+			b.ReportMetric(float64(len(all.Records)), "records")
+		})
 	}
 }
