@@ -152,7 +152,7 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 	var r models.Reading
 	// Nothing of x is kept in the function: each point of each series would else
 	// be one on the heap.
-	part, channel, at, open := x.part, x.channel, x.at, x.standing.Open
+	part, channel, at, open, unit := x.part, x.channel, x.at, x.standing.Open, x.unit
 	floor, expected := s.floorOf(x.part, x.slot, m), x.reading.Expected
 	return func(v float64) bool {
 		if floor.holds(v, expected) {
@@ -162,7 +162,7 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 			part.deeps[m.deep-1].Score(at, v, &r)
 		} else {
 			s.engine.model.Score(&m.core, part.season(m), at, v, &r)
-			few(&r, v, x.unit)
+			few(&r, v, unit)
 		}
 		return r.Score >= open
 	}

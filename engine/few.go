@@ -60,6 +60,9 @@ func (s *Shard) quiet(p *partition, i uint32, at int64, unit float64, open model
 	m := p.measureOf(i)
 	model, season := s.engine.model, p.season(m)
 	lower, upper, ok = model.Bounds(&m.core, season, at, open)
+	if unit == 0 {
+		return lower, upper, ok
+	}
 	var r models.Reading
 	for n := 1.0; n < fewUnits; n++ {
 		for _, v := range [...]float64{-n * unit, n * unit} {
