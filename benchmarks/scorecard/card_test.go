@@ -96,7 +96,8 @@ func TestTruthIsStrict(t *testing.T) {
 	for name, change := range map[string]func(*Truth){
 		"unknown": func(t *Truth) { t.Faults[0].Kind = "gremlins" },
 		"length":  func(t *Truth) { t.Faults[0].End = t.Faults[0].Start },
-		"outside": func(t *Truth) { t.Nuisances[0].Start = at(10) },
+		"scored":  func(t *Truth) { t.Faults[0].Start = at(10) },
+		"outside": func(t *Truth) { t.Nuisances[0].Start = t.Start.Add(-time.Minute) },
 		"names":   func(t *Truth) { t.Faults[1].Workload = "" },
 		"want":    func(t *Truth) { t.ScoredFrom = t.End },
 	} {

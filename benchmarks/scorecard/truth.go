@@ -110,8 +110,10 @@ func (t *Truth) Validate() error {
 		switch {
 		case !f.Start.Before(f.End):
 			return fmt.Errorf("truth %s: %s at %v has no length", t.Name, f.Kind, f.Start)
-		case f.Start.Before(t.ScoredFrom) || f.End.After(t.End):
+		case slices.Contains(Kinds, f.Kind) && f.Start.Before(t.ScoredFrom):
 			return fmt.Errorf("truth %s: %s at %v lies outside the scored stretch", t.Name, f.Kind, f.Start)
+		case f.Start.Before(t.Start) || f.End.After(t.End):
+			return fmt.Errorf("truth %s: %s at %v lies outside the recording", t.Name, f.Kind, f.Start)
 		case f.Workload == "":
 			return fmt.Errorf("truth %s: %s at %v names no workload", t.Name, f.Kind, f.Start)
 		}

@@ -21,6 +21,7 @@ import (
 var types = map[string]string{
 	"http_requests":                      "counter",
 	"http_request_duration_seconds":      "histogram",
+	"container_cpu_usage_seconds":        "counter",
 	"container_memory_working_set_bytes": "gauge",
 	"container_spec_memory_limit_bytes":  "gauge",
 	"shop_pool_in_use":                   "gauge",

@@ -11,11 +11,17 @@
 // A recording has days in it, and making one takes minutes: each real second
 // stands for -compression seconds (240), so a scrape every 250 ms is one every
 // minute of the recording. Timestamps and the truth are stretched, values are
-// not. So latencies and counts are real, while the rate of a counter in the
-// recording's own time is the real one divided by the compression: 350 customers
-// a second read as 1.5. All instances share one process, so their bytes are kept
-// as accounts: a base, a part for each request inside, what leaks, and a little
-// chance.
+// not. So latencies and bytes are real, while the rate of a counter in the
+// recording's own time is the real one divided by the compression: 300 customers
+// a second read as 1.25.
+//
+// # The shop
+//
+// Every instance is a process: this program, started once more with the command
+// instance. Its memory and its processor time are what the kernel says of it, a
+// leak is pages that it has written to and keeps, and a restart, a rollout's step
+// too, is the end of a process and the start of another. The customers come from
+// the process that records.
 //
 // # What is written
 //
@@ -68,6 +74,8 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 		return record(ctx, args[1:], w)
 	case "generate":
 		return generate(args[1:], w)
+	case instanceCommand:
+		return beInstance(ctx, os.Stdin, w)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(w, usage)
 		return nil

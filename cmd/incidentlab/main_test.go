@@ -18,7 +18,7 @@ func TestCommands(t *testing.T) {
 		{"", "", "no command"},
 		{"dance", "", `unknown command "dance"`},
 		{"help", "usage: incidentlab COMMAND", ""},
-		{"list", "saturation  34 h  a pool is full and requests wait", ""},
+		{"list", "saturation  28 h  a pool is full and requests wait", ""},
 		{"record -help", "-compression", ""},
 		{"generate -h", "-seed", ""},
 		{"record -scenario quiet", "", "-out is empty"},

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -35,8 +36,8 @@ type target struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// startScraper starts Prometheus in a directory of its own and waits until it is
-// ready.
+// startScraper starts Prometheus in a directory of its own and waits until it has
+// scraped each pod.
 func startScraper(ctx context.Context, binary string, every time.Duration, s *shop) (*scraper, error) {
 	dir, err := os.MkdirTemp("", "incidentlab-")
 	if err != nil {
@@ -76,7 +77,11 @@ func (p *scraper) start(ctx context.Context, binary string, every time.Duration,
 		defer close(p.ended)
 		p.err = p.cmd.Wait()
 	}()
-	return p.ready(ctx)
+	pods := 0
+	for _, all := range s.pods {
+		pods += len(all)
+	}
+	return p.ready(ctx, pods)
 }
 
 // scrapeConfig is a configuration as JSON, which YAML contains. The labels are
@@ -85,9 +90,9 @@ func scrapeConfig(every time.Duration, s *shop) ([]byte, error) {
 	var jobs []any
 	for i, service := range services {
 		var targets []target
-		for _, in := range s.instances[service] {
-			targets = append(targets, target{[]string{in.scrape.Addr().String()}, map[string]string{
-				"namespace": namespace, "deployment": service, "instance": fmt.Sprintf("10.0.%d.%d:8080", i, in.number+1),
+		for n, pod := range s.pods[service] {
+			targets = append(targets, target{[]string{pod.spec.Scrape}, map[string]string{
+				"namespace": namespace, "deployment": service, "instance": fmt.Sprintf("10.0.%d.%d:8080", i, n+1),
 			}})
 		}
 		jobs = append(jobs, map[string]any{"job_name": service, "static_configs": targets})
@@ -99,20 +104,22 @@ func scrapeConfig(every time.Duration, s *shop) ([]byte, error) {
 	})
 }
 
-func (p *scraper) ready(ctx context.Context) error {
+// ready waits until so many targets were scraped well.
+func (p *scraper) ready(ctx context.Context, targets int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	beat := time.NewTicker(50 * time.Millisecond)
 	defer beat.Stop()
 	for {
-		if body, err := p.get(ctx, "/-/ready", nil); err == nil {
-			return body.Close()
+		up, err := p.query(ctx, "sum(up)", time.Now())
+		if err == nil && len(up) == 1 && up[0].value[0] == strconv.Itoa(targets) {
+			return nil
 		}
 		select {
 		case <-p.ended:
 			return p.gone()
 		case <-ctx.Done():
-			return fmt.Errorf("prometheus is not ready: %w", context.Cause(ctx))
+			return fmt.Errorf("prometheus has not scraped %d pods (%v): %w", targets, err, context.Cause(ctx))
 		case <-beat.C:
 		}
 	}
@@ -180,8 +187,29 @@ const kept = `{__name__=~"http_requests_total|http_request_duration_seconds_(buc
 // samples reads every sample between two real times.
 func (p *scraper) samples(ctx context.Context, from, to time.Time) ([]scraped, error) {
 	window := int(to.Sub(from).Seconds()) + 1
+	out, err := p.query(ctx, fmt.Sprintf("%s[%ds]", kept, window), to)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		s := &out[i]
+		n := 0
+		for n < len(s.at) && s.at[n].Before(from) {
+			n++
+		}
+		s.at, s.value = s.at[n:], s.value[n:]
+	}
+	out = slices.DeleteFunc(out, func(s scraped) bool { return len(s.at) == 0 })
+	if len(out) == 0 {
+		return nil, errors.New("prometheus has no sample of the shop")
+	}
+	return out, nil
+}
+
+// query evaluates an expression at a time, to one value a series or to many.
+func (p *scraper) query(ctx context.Context, expr string, at time.Time) ([]scraped, error) {
 	body, err := p.get(ctx, "/api/v1/query", url.Values{
-		"query": {fmt.Sprintf("%s[%ds]", kept, window)}, "time": {fmt.Sprintf("%.3f", float64(to.UnixMilli())/1000)},
+		"query": {expr}, "time": {fmt.Sprintf("%.3f", float64(at.UnixMilli())/1000)},
 	})
 	if err != nil {
 		return nil, err
@@ -191,6 +219,7 @@ func (p *scraper) samples(ctx context.Context, from, to time.Time) ([]scraped, e
 		Data struct {
 			Result []struct {
 				Metric map[string]string `json:"metric"`
+				Value  [2]any            `json:"value"`
 				Values [][2]any          `json:"values"`
 			} `json:"result"`
 		} `json:"data"`
@@ -201,20 +230,18 @@ func (p *scraper) samples(ctx context.Context, from, to time.Time) ([]scraped, e
 	var out []scraped
 	for _, r := range answer.Data.Result {
 		s := scraped{labels: r.Metric}
+		if len(r.Values) == 0 {
+			r.Values = [][2]any{r.Value}
+		}
 		for _, v := range r.Values {
 			at, isTime := v[0].(float64)
 			value, isText := v[1].(string)
 			if !isTime || !isText {
 				return nil, fmt.Errorf("a sample is %v", v)
 			}
-			if t := time.UnixMilli(int64(at*1000 + 0.5)); !t.Before(from) {
-				s.at, s.value = append(s.at, t), append(s.value, value)
-			}
+			s.at, s.value = append(s.at, time.UnixMilli(int64(at*1000+0.5))), append(s.value, value)
 		}
 		out = append(out, s)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("prometheus has no sample of the shop")
 	}
 	return out, nil
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/homeostat/homeostat/benchmarks/scorecard"
 )
 
-// start is the first moment of every recording: a Monday.
+// start is the midnight before every recording, which begins at some hour of that
+// day: a Monday.
 var start = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
 // The usual time of a recording: a scrape a minute.
@@ -103,9 +104,9 @@ func (r *recorder) command() string {
 func (r *recorder) truth(p plan) scorecard.Truth {
 	t := scorecard.Truth{
 		Name: r.name, Command: r.command(), Seed: r.seed, Compression: r.compression, ScrapeSeconds: r.step(),
-		Start: start, ScoredFrom: start.Add(p.learning), End: start.Add(p.length),
+		Start: p.start, ScoredFrom: p.start.Add(p.learning), End: p.start.Add(p.length),
 	}
-	t.Faults, t.Nuisances = p.told(start)
+	t.Faults, t.Nuisances = p.told()
 	return t
 }
 
@@ -144,8 +145,11 @@ type sight struct {
 // watch runs the shop for the length of a recording and returns what Prometheus
 // saw of it. All that it started has ended when it returns.
 func (r *recorder) watch(ctx context.Context, w io.Writer, p plan) (*sight, error) {
-	s, err := openShop()
-	if err != nil {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s := newShop(func(sp spec) (body, error) { return startProcess(sp, fail) })
+	s.fail = fail
+	if err := s.open(); err != nil {
 		return nil, err
 	}
 	defer s.close()
@@ -154,17 +158,16 @@ func (r *recorder) watch(ctx context.Context, w io.Writer, p plan) (*sight, erro
 		return nil, err
 	}
 	defer prometheus.stop()
-	s.clock = clock{began: time.Now(), start: start, compression: r.compression}
+	s.clock = clock{began: time.Now(), start: p.start, compression: r.compression}
 	fmt.Fprintf(w, "%s: %v of recording take %v\n", r.name, p.length, s.clock.real(p.length))
 
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
 	trading, end := context.WithCancel(ctx)
-	seen := &sight{clock: s.clock}
+	defer end()
 	var inside sync.WaitGroup
+	var ours []late
 	inside.Go(func() { s.trade(trading, r.seed) })
 	inside.Go(func() { s.live(trading, p.events) })
-	inside.Go(func() { seen.stalls = s.watchMachine(trading) })
+	inside.Go(func() { watchTimers(trading, func(l late) { ours = append(ours, l) }) })
 	inside.Go(func() { prometheus.guard(trading, fail) })
 	went := s.until(ctx, p.length)
 	to := time.Now()
@@ -173,11 +176,12 @@ func (r *recorder) watch(ctx context.Context, w io.Writer, p plan) (*sight, erro
 	if !went {
 		return nil, context.Cause(ctx)
 	}
+	s.close()
 	if n := s.turnedAway.Load(); n > 0 {
 		fmt.Fprintf(w, "%s: %d customers were turned away: more than %d were inside\n", r.name, n, maxInFlight)
 	}
-	// The first two scrapes' worth of time is the shop's opening, not its day.
-	seen.series, err = prometheus.samples(ctx, s.clock.began.Add(2*r.scrape), to)
+	seen := &sight{clock: s.clock, stalls: stalls(s.clock, append(s.lateness(), ours...))}
+	seen.series, err = prometheus.samples(ctx, s.clock.began, to)
 	return seen, err
 }
 

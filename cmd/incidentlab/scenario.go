@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -64,7 +65,7 @@ func (e event) words() string {
 	case scorecard.Silence:
 		return fmt.Sprintf("%s answers no scrape", who)
 	case scorecard.Saturation:
-		return fmt.Sprintf("%s has %.0f worker left in each pool", who, e.size)
+		return fmt.Sprintf("%s has only %.0f of its workers in each pool", who, e.size)
 	case scorecard.Instance:
 		return fmt.Sprintf("%s takes %.1f times as long and fails 15 %%", who, e.size)
 	case batchJob:
@@ -84,24 +85,37 @@ type scenario struct {
 	hours  int // of the recording
 }
 
-// learning is how long nothing happens: a day, so that its shape is learnt.
+// learning is how long no fault happens: a day, so that its shape is learnt, with
+// the nuisances of any day in it.
 const learning = 24 * time.Hour
 
 // scenarios are the recordings that can be made.
 var scenarios = map[string]scenario{
-	"latency":    {about: "one dependency answers slowly", faults: []scorecard.Kind{scorecard.Latency}, hours: 34},
-	"surge":      {about: "far more customers than the hour has", faults: []scorecard.Kind{scorecard.Surge}, hours: 34},
-	"drop":       {about: "far fewer of them", faults: []scorecard.Kind{scorecard.Drop}, hours: 34},
-	"leak":       {about: "memory grows and is not given back", faults: []scorecard.Kind{scorecard.Leak}, hours: 36},
-	"errors":     {about: "requests fail", faults: []scorecard.Kind{scorecard.Errors}, hours: 34},
-	"deploy":     {about: "a new version is worse", faults: []scorecard.Kind{scorecard.Deploy}, hours: 34},
-	"silence":    {about: "a service is gone from the scrapes", faults: []scorecard.Kind{scorecard.Silence}, hours: 34},
-	"saturation": {about: "a pool is full and requests wait", faults: []scorecard.Kind{scorecard.Saturation}, hours: 34},
-	"instance":   {about: "one instance of several is bad", faults: []scorecard.Kind{scorecard.Instance}, hours: 34},
-	"quiet":      {about: "nuisances only", hours: 36},
-	"mixed": {
-		about:  "several faults in one day",
-		faults: []scorecard.Kind{scorecard.Errors, scorecard.Latency, scorecard.Drop, scorecard.Instance}, hours: 40,
+	"latency":    {about: "one service answers slowly", faults: []scorecard.Kind{scorecard.Latency}, hours: 28},
+	"surge":      {about: "far more customers than the hour has", faults: []scorecard.Kind{scorecard.Surge}, hours: 28},
+	"drop":       {about: "far fewer of them", faults: []scorecard.Kind{scorecard.Drop}, hours: 28},
+	"leak":       {about: "memory grows and is not given back", faults: []scorecard.Kind{scorecard.Leak}, hours: 34},
+	"errors":     {about: "requests fail", faults: []scorecard.Kind{scorecard.Errors}, hours: 28},
+	"deploy":     {about: "a new version is worse", faults: []scorecard.Kind{scorecard.Deploy}, hours: 28},
+	"silence":    {about: "a service is gone from the scrapes", faults: []scorecard.Kind{scorecard.Silence}, hours: 28},
+	"saturation": {about: "a pool is full and requests wait", faults: []scorecard.Kind{scorecard.Saturation}, hours: 28},
+	"instance":   {about: "one instance of several is bad", faults: []scorecard.Kind{scorecard.Instance}, hours: 28},
+	"quiet":      {about: "nuisances only", hours: 30},
+	"mixed_a": {
+		about:  "several faults in two days",
+		faults: []scorecard.Kind{scorecard.Latency, scorecard.Drop, scorecard.Silence, scorecard.Errors}, hours: 40,
+	},
+	"mixed_b": {
+		about:  "several others",
+		faults: []scorecard.Kind{scorecard.Deploy, scorecard.Surge, scorecard.Saturation, scorecard.Instance}, hours: 40,
+	},
+	"mixed_c": {
+		about:  "several of the first in another order",
+		faults: []scorecard.Kind{scorecard.Errors, scorecard.Silence, scorecard.Surge, scorecard.Latency}, hours: 40,
+	},
+	"mixed_d": {
+		about:  "several of the others in another order",
+		faults: []scorecard.Kind{scorecard.Instance, scorecard.Deploy, scorecard.Drop, scorecard.Saturation}, hours: 40,
 	},
 }
 
@@ -109,7 +123,8 @@ func scenarioNames() []string { return slices.Sorted(maps.Keys(scenarios)) }
 
 // plan is all that happens in a recording.
 type plan struct {
-	events   []event // in order of from
+	start    time.Time // of the recording
+	events   []event   // in order of from
 	learning time.Duration
 	length   time.Duration
 }
@@ -122,57 +137,68 @@ const (
 )
 
 // schedule says what happens in a recording: a pure function of the scenario and
-// the seed. Faults come after the learning stretch, at least an hour and a half
-// apart; nuisances in the stretches between, if they find room there.
+// the seed. It begins at some hour of the day. Faults come after the learning
+// stretch, at least an hour and a half apart; nuisances in that stretch, and
+// between the faults if they find room there.
 func schedule(name string, seed uint64) (plan, error) {
 	s, ok := scenarios[name]
 	if !ok {
 		return plan{}, fmt.Errorf("scenario %q: want one of %v", name, scenarioNames())
 	}
-	r := rand.New(rand.NewPCG(seed, 0x1ab))
+	kind := fnv.New64a()
+	kind.Write([]byte(name))
+	r := rand.New(rand.NewPCG(seed, kind.Sum64()))
 	length := time.Duration(s.hours) * time.Hour
-	between := func(from, to time.Duration) time.Duration {
-		return (from + time.Duration(r.Int64N(int64(to-from)))).Round(time.Minute)
-	}
-	var events []event
+	p := plan{start: start.Add(time.Duration(r.IntN(24)) * time.Hour), learning: learning, length: length}
 	slot := (length - learning - time.Hour) / time.Duration(max(1, len(s.faults)))
 	for i, kind := range s.faults {
 		begin := learning + time.Hour + time.Duration(i)*slot
 		f := fault(kind, r)
-		long := between(35*time.Minute, 75*time.Minute)
+		long := minute(r, 35*time.Minute, 75*time.Minute)
 		if kind == scorecard.Leak {
-			long = between(6*time.Hour, 8*time.Hour)
+			long = minute(r, 6*time.Hour, 8*time.Hour)
 		}
 		long = min(long, slot-2*time.Hour)
-		f.from = between(begin+time.Hour, begin+slot-long-30*time.Minute)
+		f.from = minute(r, begin+time.Hour, begin+slot-long-30*time.Minute)
 		f.to = f.from + long
-		events = append(events, f)
+		p.events = append(p.events, f)
 	}
+	p.annoy(r, 30*time.Minute, learning-time.Hour)
+	p.annoy(r, learning+30*time.Minute, length-time.Hour)
+	slices.SortFunc(p.events, func(a, b event) int { return int(a.from - b.from) })
+	return p, nil
+}
+
+// minute is a whole minute of a stretch.
+func minute(r *rand.Rand, from, to time.Duration) time.Duration {
+	return (from + time.Duration(r.Int64N(int64(to-from)))).Round(time.Minute)
+}
+
+// annoy puts one of each nuisance into a stretch, clear of what is there.
+func (p *plan) annoy(r *rand.Rand, from, to time.Duration) {
 	for _, n := range nuisances(r) {
+		long := 30 * time.Minute
+		if n.kind == restart {
+			long = 2 * time.Minute
+		}
 		for range 1000 {
-			n.from = between(learning+30*time.Minute, length-time.Hour)
-			long := 30 * time.Minute
-			if n.kind == restart {
-				long = 2 * time.Minute
-			}
+			n.from = minute(r, from, to)
 			n.to = n.from + long
-			if !slices.ContainsFunc(events, func(e event) bool {
+			if !slices.ContainsFunc(p.events, func(e event) bool {
 				return n.from < e.to+clearBefore && e.from < n.to+clearAfter
 			}) {
-				events = append(events, n)
+				p.events = append(p.events, n)
 				break
 			}
 		}
 	}
-	slices.SortFunc(events, func(a, b event) int { return int(a.from - b.from) })
-	return plan{events: events, learning: learning, length: length}, nil
 }
 
 // fault is what a kind of fault does, without its time.
 func fault(kind scorecard.Kind, r *rand.Rand) event {
 	uniform := func(from, to float64) float64 { return from + (to-from)*r.Float64() }
-	behind := []string{payment, cart, catalog}[r.IntN(3)]
-	e := event{kind: kind, service: behind, instance: -1}
+	any := services[r.IntN(len(services))]
+	e := event{kind: kind, service: any, instance: -1}
 	switch kind {
 	case scorecard.Latency:
 		e.size = uniform(3, 8)
@@ -181,19 +207,22 @@ func fault(kind scorecard.Kind, r *rand.Rand) event {
 	case scorecard.Drop:
 		e.service, e.size = front, uniform(0.1, 0.45)
 	case scorecard.Leak:
-		e.instance, e.size = r.IntN(instances[behind]), uniform(2, 5)
+		e.instance, e.size = r.IntN(instances[any]), uniform(2, 5)
 	case scorecard.Errors:
 		e.size = uniform(0.06, 0.3)
 	case scorecard.Deploy:
 		e.size = uniform(1.6, 2.5)
 	case scorecard.Saturation:
-		e.size = 1 // two are enough at night
+		e.size = float64(left[any])
 	case scorecard.Instance:
-		e.service, e.instance = payment, r.IntN(instances[payment])
-		e.size = uniform(2.5, 5)
+		e.instance, e.size = r.IntN(instances[any]), uniform(2.5, 5)
 	}
 	return e
 }
+
+// left is how many workers saturation leaves: too few in any hour. Little work
+// wants few of them, and the front, which waits for the others, wants more.
+var left = map[string]int{payment: 1, cart: 2, catalog: 1, front: 3}
 
 func nuisances(r *rand.Rand) []event {
 	pick := func() string { return []string{payment, cart, catalog}[r.IntN(3)] }
@@ -208,11 +237,11 @@ func nuisances(r *rand.Rand) []event {
 
 // told is what a plan does as its truth tells it. A deploy, like any other fault,
 // ends when somebody begins to end it; the rollback then takes its time.
-func (p plan) told(start time.Time) (faults, nuisances []scorecard.Fault) {
+func (p plan) told() (faults, nuisances []scorecard.Fault) {
 	faults, nuisances = []scorecard.Fault{}, []scorecard.Fault{} // never null in JSON
 	for _, e := range p.events {
 		f := scorecard.Fault{
-			Kind: e.kind, Start: start.Add(e.from), End: start.Add(e.to), Workload: workloadOf(e.service), Words: e.words(),
+			Kind: e.kind, Start: p.start.Add(e.from), End: p.start.Add(e.to), Workload: workloadOf(e.service), Words: e.words(),
 		}
 		if e.harmless {
 			nuisances = append(nuisances, f)

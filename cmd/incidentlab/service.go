@@ -18,32 +18,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// condition is how an instance is at the moment, as usual in the zero value.
-type condition struct {
-	slower float64 // its service time is multiplied by this; 0 is 1
-	fails  float64 // share of requests that it fails, if more than usual
-}
-
-// instance is one process of a service, as far as its peers and Prometheus can
-// tell: servers of its own, a registry of its own, a pool and memory of its own.
+// instance is one process of a service: servers, a registry, a pool and memory
+// of its own.
 type instance struct {
-	service string
-	number  int
-	work    time.Duration // median time that a request takes here, downstream apart
-	pool    int           // workers
-	down    []*caller
+	service, version string
+	number           int
+	work             time.Duration // median time that a request takes here, downstream apart
+	pool             int           // workers
+	down             []*caller
 
-	state   atomic.Pointer[condition]
-	metrics atomic.Pointer[http.Handler] // nil while no scrape is answered
-	meter   atomic.Pointer[meter]
-	leaked  atomic.Int64 // bytes
+	state   atomic.Pointer[settings]
+	meter   meter
+	metrics http.Handler
 
 	working   chan struct{} // a place for each worker that is free
 	lost      chan struct{} // places taken away from working, to give back
 	shrinking chan struct{} // holds a place for who changes how many are lost
+	workers   atomic.Int64  // that the pool is to have
 	busy      atomic.Int64  // workers
 	waiting   atomic.Int64
-	inFlight  atomic.Int64
+
+	kept      [][]byte
+	keptBytes int64
+	buffers   sync.Pool // of requests
 
 	api, scrape net.Listener
 	servers     []*http.Server
@@ -57,32 +54,39 @@ type meter struct {
 }
 
 const (
-	baseBytes    = 6 << 20   // what an instance holds when idle
-	requestBytes = 256 << 10 // and for each request in flight
+	requestBytes = 128 << 10 // that a request holds while it is inside
 	limitBytes   = 64 << 20
 	maxWait      = 2 * time.Second // for a worker, then the request fails
 )
 
-// newInstance is an instance of the first version that nobody can reach yet.
-func newInstance(service string, number int, work time.Duration, pool int, down ...*caller) *instance {
-	in := &instance{service: service, number: number, work: work, pool: pool, down: down}
-	in.working = make(chan struct{}, pool)
-	in.lost = make(chan struct{}, pool)
+// newInstance is an instance as it begins, that nobody can reach yet.
+func newInstance(s spec) *instance {
+	in := &instance{service: s.Service, version: s.Version, number: s.Number, work: s.Work, pool: s.Pool}
+	for _, r := range s.Down {
+		in.down = append(in.down, newCaller(r))
+	}
+	in.working = make(chan struct{}, s.Pool)
+	in.lost = make(chan struct{}, s.Pool)
 	in.shrinking = make(chan struct{}, 1)
-	for range pool {
+	for range s.Pool {
 		in.working <- struct{}{}
 	}
-	in.state.Store(&condition{})
-	in.begin("v1")
+	in.workers.Store(int64(s.Pool))
+	in.state.Store(&settings{})
+	in.buffers.New = func() any {
+		b := make([]byte, requestBytes)
+		return &b
+	}
+	in.measure()
 	return in
 }
 
 // listen starts its servers on loopback; stop ends them.
-func (in *instance) listen() (err error) {
-	if in.api, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+func (in *instance) listen(api, scrape string) (err error) {
+	if in.api, err = listenAt(api); err != nil {
 		return err
 	}
-	if in.scrape, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if in.scrape, err = listenAt(scrape); err != nil {
 		in.api.Close()
 		return err
 	}
@@ -97,10 +101,15 @@ func (in *instance) serve(l net.Listener, h http.Handler) {
 	in.serving.Go(func() { _ = s.Serve(l) }) // until it is closed
 }
 
-// stop ends its servers, and its connections to others.
+// stop lets it finish what is inside, as a service does that is asked to end,
+// and ends its servers and its connections to others.
 func (in *instance) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
+	defer cancel()
 	for _, s := range in.servers {
-		s.Close()
+		if s.Shutdown(ctx) != nil {
+			s.Close()
+		}
 	}
 	in.serving.Wait()
 	for _, d := range in.down {
@@ -111,59 +120,54 @@ func (in *instance) stop() {
 // podHashes are what the ReplicaSet of each version puts into its pods' names.
 var podHashes = map[string]string{"v1": "7d9c5b6f4d", "v2": "5f8b6c9d7c"}
 
-// begin starts an instance's life anew: its counters are at zero and what it
-// leaked is gone.
-func (in *instance) begin(version string) {
+// podName is what Kubernetes would call an instance.
+func (in *instance) podName() string {
+	return fmt.Sprintf("%s-%s-%s2mtv", in.service, podHashes[in.version], string("xkqzw"[in.number]))
+}
+
+// measure makes what it tells of itself.
+func (in *instance) measure() {
 	r := prometheus.NewRegistry()
-	suffix := string("xkqzw"[in.number]) + "2mtv"
-	labels := prometheus.Labels{"pod": fmt.Sprintf("%s-%s-%s", in.service, podHashes[version], suffix)}
-	wrapped := prometheus.WrapRegistererWith(labels, r)
-	m := &meter{
+	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"pod": in.podName()}, r)
+	in.meter = meter{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "http_requests_total", Help: "Requests answered."}, []string{"code"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "http_request_duration_seconds", Help: "Time to answer.", Buckets: []float64{.01, .025, .1, .25, 1},
 		}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "shop_build_info", Help: "The version that runs.", ConstLabels: prometheus.Labels{"version": version},
+		Name: "shop_build_info", Help: "The version that runs.", ConstLabels: prometheus.Labels{"version": in.version},
 	})
 	info.Set(1)
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
-	wrapped.MustRegister(m.requests, m.seconds, info,
-		gauge("container_memory_working_set_bytes", "Bytes that the instance holds.", in.held),
+	held := func() float64 {
+		v, _ := heldBytes() // it could be read when the instance began
+		return v
+	}
+	wrapped.MustRegister(in.meter.requests, in.meter.seconds, info,
+		gauge("container_memory_working_set_bytes", "Bytes that the instance holds.", held),
 		gauge("container_spec_memory_limit_bytes", "Bytes that it may hold.", func() float64 { return limitBytes }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "container_cpu_usage_seconds_total", Help: "Processor time used."}, usedSeconds),
 		gauge("shop_pool_in_use", "Workers that work.", func() float64 { return float64(in.busy.Load()) }),
 		gauge("shop_pool_waiting", "Requests that wait for a worker.", func() float64 { return float64(in.waiting.Load()) }),
 	)
 	for _, code := range []string{"200", "500"} {
-		m.requests.WithLabelValues(code)
+		in.meter.requests.WithLabelValues(code)
 	}
-	in.leaked.Store(0)
-	in.meter.Store(m)
-	h := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
-	in.metrics.Store(&h)
-}
-
-// held is how many bytes the instance holds by its accounts, with a little of
-// what a garbage collector leaves lying about.
-func (in *instance) held() float64 {
-	garbage := 0.3 * math.Abs(rand.NormFloat64()) * (1 << 20)
-	const page = 32 << 10
-	return math.Round((float64(baseBytes+in.leaked.Load()+in.inFlight.Load()*requestBytes)+garbage)/page) * page
+	in.metrics = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
 func (in *instance) answerScrape(w http.ResponseWriter, r *http.Request) {
-	h := in.metrics.Load()
-	if h == nil {
-		// A process that is gone: the connection ends without an answer.
+	if in.state.Load().Mute {
+		// The connection ends without an answer.
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			c.Close()
 		}
 		return
 	}
-	(*h).ServeHTTP(w, r)
+	in.metrics.ServeHTTP(w, r)
 }
 
 // shrink takes workers out of the pool, or gives them back, until n are left or
@@ -195,15 +199,15 @@ var errBusy = errors.New("no worker")
 // depends on.
 func (in *instance) handle(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	in.inFlight.Add(1)
-	defer in.inFlight.Add(-1)
+	held := in.buffers.Get().(*[]byte)
+	defer in.buffers.Put(held)
+	touched(*held)
 	code := http.StatusOK
 	if err := in.answer(r.Context()); err != nil {
 		code = http.StatusInternalServerError
 	}
-	m := in.meter.Load()
-	m.seconds.Observe(time.Since(began).Seconds())
-	m.requests.WithLabelValues(strconv.Itoa(code)).Inc()
+	in.meter.seconds.Observe(time.Since(began).Seconds())
+	in.meter.requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	w.WriteHeader(code)
 }
 
@@ -228,8 +232,8 @@ func (in *instance) answer(ctx context.Context) error {
 	}()
 	c := in.state.Load()
 	took := in.work.Seconds() * math.Exp(0.25*rand.NormFloat64())
-	if c.slower > 0 {
-		took *= c.slower
+	if c.Slower > 0 {
+		took *= c.Slower
 	}
 	busy := time.NewTimer(time.Duration(took * float64(time.Second)))
 	defer busy.Stop()
@@ -238,7 +242,7 @@ func (in *instance) answer(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if rand.Float64() < max(c.fails, usualFailures) {
+	if rand.Float64() < max(c.Fails, usualFailures) {
 		return errors.New("failed")
 	}
 	for _, d := range in.down {
@@ -254,25 +258,36 @@ const usualFailures = 0.002
 
 // caller is a client of a service that spreads its requests over the instances.
 type caller struct {
-	share float64 // of requests that make a call at all
-	to    []*instance
-	next  atomic.Uint64
-	http  *http.Client
+	route
+	next atomic.Uint64
+	http *http.Client
 }
 
-func newCaller(share float64, to []*instance) *caller {
-	return &caller{share: share, to: to, http: &http.Client{
+func newCaller(r route) *caller {
+	return &caller{route: r, http: &http.Client{
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	}}
 }
 
+// call asks one instance, and when that one cannot be reached the next: so do
+// the services of Kubernetes, from which a pod that ends is taken out first.
 func (c *caller) call(ctx context.Context) error {
-	if rand.Float64() >= c.share {
+	if rand.Float64() >= c.Share {
 		return nil
 	}
-	to := c.to[c.next.Add(1)%uint64(len(c.to))]
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+to.api.Addr().String()+"/", nil)
+	n := c.next.Add(1)
+	for tries := 0; ; tries++ {
+		to := c.To[(n+uint64(tries))%uint64(len(c.To))]
+		err := c.ask(ctx, to)
+		if dial := (*net.OpError)(nil); tries > 0 || !errors.As(err, &dial) || dial.Op != "dial" {
+			return err
+		}
+	}
+}
+
+func (c *caller) ask(ctx context.Context, to string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+to+"/", nil)
 	if err != nil {
 		return err
 	}
@@ -285,7 +300,7 @@ func (c *caller) call(ctx context.Context) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", to.service, resp.Status)
+		return fmt.Errorf("%s: %s", to, resp.Status)
 	}
 	return nil
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,16 +15,16 @@ import (
 	"github.com/homeostat/homeostat/benchmarks/scorecard"
 )
 
-// shop is all instances, and the customers that come to them.
+// shop is all pods, and the customers that come to them.
 type shop struct {
 	clock     clock
-	instances map[string][]*instance
+	pods      map[string][]*pod
+	fail      func(error) // called when the shop cannot go on
 	customers *caller
 	batch     *caller // of the nightly job
 	weather   sync.Mutex
 	crowd     float64 // times the usual customers, for surges and drops
 	extra     float64 // share of the customers that the job adds
-	versions  map[string]string
 	// turnedAway counts the customers that came when the shop was full.
 	turnedAway atomic.Int64
 	aside      sync.WaitGroup // what an event does while others begin
@@ -39,6 +42,12 @@ func (c clock) offset(real time.Time) time.Duration {
 	return time.Duration(float64(real.Sub(c.began)) * c.compression)
 }
 
+// ofDay is how late it is at an offset of the recording: the time since midnight,
+// or a day or more beyond it.
+func (c clock) ofDay(offset time.Duration) time.Duration {
+	return c.start.Sub(c.start.Truncate(24*time.Hour)) + offset
+}
+
 // stretched is a real time in the recording, to the whole second.
 func (c clock) stretched(real time.Time) time.Time {
 	return c.start.Add(c.offset(real)).Round(time.Second)
@@ -51,52 +60,74 @@ func (c clock) real(offset time.Duration) time.Duration {
 
 // newShop is the shop with its doors shut: a customer asks the front, which asks
 // the catalog and often the cart, which often asks for payment.
-func newShop() *shop {
-	s := &shop{instances: map[string][]*instance{}, crowd: 1, versions: map[string]string{}}
-	add := func(service string, work time.Duration, pool int, down ...*caller) {
+func newShop(start func(spec) (body, error)) *shop {
+	s := &shop{pods: map[string][]*pod{}, crowd: 1, fail: func(error) {}}
+	add := func(service string, work time.Duration, pool int) {
 		for n := range instances[service] {
-			s.instances[service] = append(s.instances[service], newInstance(service, n, work, pool, down...))
+			s.pods[service] = append(s.pods[service], newPod(spec{Service: service, Number: n, Work: work, Pool: pool}, start))
 		}
-		s.versions[service] = "v1"
 	}
 	add(payment, 25*time.Millisecond, 32)
-	add(cart, 12*time.Millisecond, 32, newCaller(0.7, s.instances[payment]))
+	add(cart, 12*time.Millisecond, 32)
 	add(catalog, 8*time.Millisecond, 32)
-	add(front, 4*time.Millisecond, 96, newCaller(1, s.instances[catalog]), newCaller(0.7, s.instances[cart]))
-	s.customers, s.batch = newCaller(1, s.instances[front]), newCaller(1, s.instances[catalog])
+	add(front, 4*time.Millisecond, 96)
 	return s
 }
 
-// openShop is a shop that can be reached; close ends it.
-func openShop() (*shop, error) {
-	s := newShop()
+// calls are who asks whom, and with what share of its requests.
+var calls = map[string]map[string]float64{
+	cart:  {payment: 0.7},
+	front: {catalog: 1, cart: 0.7},
+}
+
+// open starts the processes of the shop, those that are asked first; close ends
+// them.
+func (s *shop) open() error {
 	for _, service := range services {
-		for _, in := range s.instances[service] {
-			if err := in.listen(); err != nil {
+		for _, p := range s.pods[service] {
+			p.spec.Down = nil
+			for _, to := range slices.Sorted(maps.Keys(calls[service])) {
+				p.spec.Down = append(p.spec.Down, s.routeTo(to, calls[service][to]))
+			}
+			if err := p.begin("v1"); err != nil {
 				s.close()
-				return nil, err
+				return err
 			}
 		}
 	}
-	return s, nil
+	s.customers, s.batch = newCaller(s.routeTo(front, 1)), newCaller(s.routeTo(catalog, 1))
+	return nil
 }
 
+// routeTo is the way to all instances of a service.
+func (s *shop) routeTo(service string, share float64) route {
+	r := route{Share: share}
+	for _, p := range s.pods[service] {
+		r.To = append(r.To, p.spec.API)
+	}
+	return r
+}
+
+// close ends the processes, those that ask others first.
 func (s *shop) close() {
-	s.customers.http.CloseIdleConnections()
-	s.batch.http.CloseIdleConnections()
-	for _, service := range services {
-		for _, in := range s.instances[service] {
-			in.stop()
+	for _, c := range []*caller{s.customers, s.batch} {
+		if c != nil {
+			c.http.CloseIdleConnections()
+		}
+	}
+	for _, service := range slices.Backward(services) {
+		for _, p := range s.pods[service] {
+			p.end()
 		}
 	}
 }
 
 // usualCustomers is how many customers come in a real second, on the average.
-const usualCustomers = 350
+const usualCustomers = 300
 
-// rate is how many come now, by the hour of the recording's day.
-func rate(offset time.Duration) float64 {
-	h := offset.Hours()
+// rate is how many come now, by the time of the recording's day.
+func rate(ofDay time.Duration) float64 {
+	h := ofDay.Hours()
 	return usualCustomers * (1 + 0.55*math.Sin(2*math.Pi*(h-8)/24) + 0.12*math.Sin(4*math.Pi*(h-3)/24))
 }
 
@@ -127,7 +158,7 @@ func (s *shop) trade(ctx context.Context, seed uint64) {
 			s.weather.Lock()
 			crowd, extra := s.crowd, s.extra
 			s.weather.Unlock()
-			next = next.Add(time.Duration(r.ExpFloat64() / (rate(at) * (1 + mood) * crowd) * float64(time.Second)))
+			next = next.Add(time.Duration(r.ExpFloat64() / (rate(s.clock.ofDay(at)) * (1 + mood) * crowd) * float64(time.Second)))
 			s.admit(ctx, inside, &all, s.customers)
 			if r.Float64() < extra {
 				s.admit(ctx, inside, &all, s.batch)
@@ -151,34 +182,34 @@ func (s *shop) admit(ctx context.Context, inside chan struct{}, all *sync.WaitGr
 	})
 }
 
-// stallAfter is how late a timer may ring: a busy processor is a few
-// milliseconds late, and what takes longer is seen in the shop's latencies.
-const stallAfter = 20 * time.Millisecond
-
-// watchMachine notes when the machine stood still, until ctx ends. Stalls less
-// than ten minutes of the recording apart are one.
-func (s *shop) watchMachine(ctx context.Context) (stalls []scorecard.Stall) {
-	const beat = 5 * time.Millisecond
-	ticks := time.NewTicker(beat)
-	defer ticks.Stop()
-	for last := time.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return stalls
-		case <-ticks.C:
-		}
-		now := time.Now()
-		if late := now.Sub(last) - beat; late >= stallAfter {
-			from, to := s.clock.stretched(last), s.clock.stretched(now)
-			ms := math.Round(late.Seconds() * 1000)
-			if n := len(stalls); n > 0 && from.Sub(stalls[n-1].End) < 10*time.Minute {
-				stalls[n-1].End, stalls[n-1].Longest = to, max(stalls[n-1].Longest, ms)
-			} else {
-				stalls = append(stalls, scorecard.Stall{Start: from, End: to, Longest: ms})
+// stalls puts together what the processes say of when they were late, in the
+// recording's time. What overlaps or touches is one stall.
+func stalls(c clock, all []late) (out []scorecard.Stall) {
+	slices.SortFunc(all, func(a, b late) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	for _, l := range all {
+		from, to := c.stretched(time.Unix(0, l.From)), c.stretched(time.Unix(0, l.To))
+		ms := math.Round(float64(l.To-l.From) / 1e6)
+		if n := len(out); n > 0 && from.Sub(out[n-1].End) < time.Minute {
+			last := &out[n-1]
+			if to.After(last.End) {
+				last.End = to
 			}
+			last.Longest = max(last.Longest, ms)
+		} else {
+			out = append(out, scorecard.Stall{Start: from, End: to, Longest: ms})
 		}
-		last = now
 	}
+	return out
+}
+
+// lateness is what the processes, while they lived, said of when they were late.
+func (s *shop) lateness() (all []late) {
+	for _, service := range services {
+		for _, p := range s.pods[service] {
+			all = append(all, p.late...)
+		}
+	}
+	return all
 }
 
 // live does what is scheduled, each at its time, until all is done or ctx ends.
@@ -215,100 +246,93 @@ func (s *shop) until(ctx context.Context, at time.Duration) bool {
 }
 
 // hit is whom an event hits.
-func (s *shop) hit(e event) []*instance {
-	all := s.instances[e.service]
+func (s *shop) hit(e event) []*pod {
+	all := s.pods[e.service]
 	if e.instance >= 0 {
 		return all[e.instance : e.instance+1]
 	}
 	return all
 }
 
+// each does something with every pod that an event hits; what goes wrong ends
+// the recording.
+func (s *shop) each(e event, do func(*pod) error) {
+	for _, p := range s.hit(e) {
+		if err := do(p); err != nil {
+			s.fail(err)
+		}
+	}
+}
+
 // apply begins an event, or ends it.
 func (s *shop) apply(ctx context.Context, e event, over bool) {
-	var to condition
+	var to settings
 	switch e.kind {
 	case scorecard.Surge, scorecard.Drop, batchJob:
-		s.weather.Lock()
-		defer s.weather.Unlock()
-		switch {
-		case e.kind == batchJob && over:
-			s.extra = 0
-		case e.kind == batchJob:
-			s.extra = e.size
-		case over:
-			s.crowd = 1
-		default:
-			s.crowd = e.size
-		}
+		s.change(e, over)
 		return
 	case scorecard.Leak:
 		if over {
-			for _, in := range s.hit(e) {
-				in.begin(s.versions[e.service]) // it is restarted
-			}
-			return
+			s.each(e, (*pod).again)
+		} else {
+			s.aside.Go(func() { s.leak(ctx, e) })
 		}
-		s.aside.Go(func() { s.leak(ctx, e) })
-		return
-	case scorecard.Silence:
-		s.silence(e, over)
 		return
 	case restart:
-		s.restart(e, over)
+		s.each(e, func(p *pod) error {
+			if over {
+				return p.begin(p.spec.Version)
+			}
+			p.end()
+			return nil
+		})
 		return
 	case scorecard.Deploy:
 		s.deploy(ctx, e, over)
 		return
+	case scorecard.Silence:
+		to.Mute = true
 	case scorecard.Saturation:
-		for _, in := range s.hit(e) {
-			left := in.pool
-			if !over {
-				left = int(e.size)
-			}
-			s.aside.Go(func() { in.shrink(ctx, left) })
-		}
-		return
+		to.Workers = int(e.size)
 	case scorecard.Latency, noisyNeighbour:
-		to.slower = e.size
+		to.Slower = e.size
 	case scorecard.Errors:
-		to.fails = e.size
+		to.Fails = e.size
 	case scorecard.Instance:
-		to.slower, to.fails = e.size, 0.15
+		to.Slower, to.Fails = e.size, 0.15
 	}
 	if over {
-		to = condition{}
+		to = settings{}
 	}
-	for _, in := range s.hit(e) {
-		in.state.Store(&to)
+	s.each(e, func(p *pod) error { return p.become(to) })
+}
+
+// change lets more or fewer customers come, or as many as usual again.
+func (s *shop) change(e event, over bool) {
+	s.weather.Lock()
+	defer s.weather.Unlock()
+	switch {
+	case e.kind == batchJob && over:
+		s.extra = 0
+	case e.kind == batchJob:
+		s.extra = e.size
+	case over:
+		s.crowd = 1
+	default:
+		s.crowd = e.size
 	}
 }
 
 // leak lets an instance keep memory, a little every minute of the recording.
 func (s *shop) leak(ctx context.Context, e event) {
-	perMinute := int64(e.size * (1 << 20) / 60)
 	for at := e.from; at < e.to; at += time.Minute {
 		if !s.until(ctx, at) {
 			return
 		}
-		for _, in := range s.hit(e) {
-			in.leaked.Add(perMinute)
-		}
+		kept := int64(e.size * (1 << 20) * (at - e.from + time.Minute).Hours())
+		s.each(e, func(p *pod) error { return p.become(settings{Kept: kept}) })
 	}
 }
-
-// silence takes the scrapes of a service away, or gives them back.
-func (s *shop) silence(e event, over bool) {
-	for _, in := range s.hit(e) {
-		if over {
-			in.begin(s.versions[e.service])
-		} else {
-			in.metrics.Store(nil)
-		}
-	}
-}
-
-// restart stops an instance's scrapes, and starts its life anew.
-func (s *shop) restart(e event, over bool) { s.silence(e, over) }
 
 // rolloutStep is how far apart the instances of a rollout are.
 const rolloutStep = 3 * time.Minute
@@ -316,21 +340,19 @@ const rolloutStep = 3 * time.Minute
 // deploy brings a new version to one instance after the other, and at the end
 // the old one back.
 func (s *shop) deploy(ctx context.Context, e event, over bool) {
-	version, to := "v2", condition{slower: e.size, fails: 0.06}
+	version, to, at := "v2", settings{Slower: e.size, Fails: 0.06}, e.from
 	if over {
-		version, to = "v1", condition{}
+		version, to, at = "v1", settings{}, e.to
 	}
-	s.versions[e.service] = version
-	at := e.from
-	if over {
-		at = e.to
-	}
-	for _, in := range s.hit(e) {
+	for _, p := range s.hit(e) {
 		if !s.until(ctx, at) {
 			return
 		}
-		in.begin(version)
-		in.state.Store(&to)
+		p.end()
+		if err := errors.Join(p.begin(version), p.become(to)); err != nil {
+			s.fail(err)
+			return
+		}
 		at += rolloutStep
 	}
 }
