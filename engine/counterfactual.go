@@ -154,6 +154,8 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 	// be one on the heap.
 	part, channel, at, open, unit := x.part, x.channel, x.at, x.standing.Open, x.unit
 	floor, expected := s.floorOf(x.part, x.slot, m), x.reading.Expected
+	_, last := m.core.Last()
+	counts := unit > 0 && whole(x.value/unit)
 	return func(v float64) bool {
 		if floor.holds(v, expected) {
 			return false
@@ -162,7 +164,9 @@ func (s *Shard) opens(x *point, m *measure) func(float64) bool {
 			part.deeps[m.deep-1].Score(at, v, &r)
 		} else {
 			s.engine.model.Score(&m.core, part.season(m), at, v, &r)
-			few(&r, v, unit)
+			if counts {
+				few(&r, v, last, unit)
+			}
 		}
 		return r.Score >= open
 	}

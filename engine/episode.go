@@ -203,7 +203,11 @@ func (s *Shard) bounds(x *point) (lower, upper float64, ok bool) {
 		lower, upper = s.engine.shares.Bounds(&x.part.ratios[m.ratio-1], x.at, x.pooled, x.standing.Open)
 		ok = true
 	default:
-		lower, upper, ok = s.quiet(x.part, x.slot, x.at, x.unit, x.standing.Open)
+		unit := x.unit
+		if unit > 0 && !whole(x.value/unit) {
+			unit = 0 // it counts nothing after all
+		}
+		lower, upper, ok = s.quiet(x.part, x.slot, x.at, unit, x.standing.Open)
 	}
 	return s.floorOf(x.part, x.slot, m).widen(lower, upper, x.reading.Expected, ok)
 }

@@ -20,26 +20,25 @@ const (
 	wholeness = 1e-6
 )
 
-// few bounds the score of a handful of units. What is no whole number of them is
-// no count, and is left alone.
-func few(r *models.Reading, v, unit float64) {
-	if n, ok := units(r, v, unit); ok && n < fewUnits {
+// few bounds the score of a handful of units. What is no whole number of them, or
+// was none the last time, is no count, and is left alone.
+func few(r *models.Reading, v, last, unit float64) {
+	if n, ok := units(r, v, last, unit); ok && n < fewUnits {
 		r.Score = min(r.Score, models.ScoreOf(perUnit*n))
 	}
 }
 
 // units is how many units the last three points are from what is expected, all
 // together.
-func units(r *models.Reading, v, unit float64) (n float64, ok bool) {
-	if unit == 0 || math.Abs(r.Expected) > nearZero*unit {
-		return 0, false
-	}
-	whole := v / unit
-	if math.Abs(whole-math.Round(whole)) > wholeness*max(1, math.Abs(whole)) {
+func units(r *models.Reading, v, last, unit float64) (n float64, ok bool) {
+	if unit == 0 || math.Abs(r.Expected) > nearZero*unit || !whole(v/unit) || !whole(last/unit) {
 		return 0, false
 	}
 	return math.Round(lean.Lately(r) / unit), true
 }
+
+// whole says that a number is one of things.
+func whole(n float64) bool { return math.Abs(n-math.Round(n)) <= wholeness*max(1, math.Abs(n)) }
 
 // unitOf is what one thing more adds to a slot's measurement, given the seconds
 // between two points: 1 to a gauge, one a so many seconds to a counter's rate. It
@@ -63,11 +62,16 @@ func (s *Shard) quiet(p *partition, i uint32, at int64, unit float64, open model
 	if unit == 0 {
 		return lower, upper, ok
 	}
+	_, last := m.core.Last()
+	if !whole(last / unit) {
+		return lower, upper, ok
+	}
 	var r models.Reading
-	for n := 1.0; n < fewUnits; n++ {
+	// Less than expected before makes room for more than fewUnits at once.
+	for n := 1.0; n < 2*fewUnits; n++ {
 		for _, v := range [...]float64{-n * unit, n * unit} {
 			model.Score(&m.core, season, at, v, &r)
-			few(&r, v, unit)
+			few(&r, v, last, unit)
 			if r.Score < open {
 				lower, upper, ok = min(lower, v), max(upper, v), true
 			}

@@ -64,11 +64,11 @@ func (s *Shard) scoreGauge(p *partition, i uint32, at int64, v, unit float64, c 
 	m := p.measureOf(i)
 	model, r := s.engine.model, &s.reading
 	model.Score(&m.core, p.season(m), at, v, r)
-	few(r, v, unit)
+	_, last := m.core.Last()
+	few(r, v, last, unit)
 	x := point{part: p, slot: i, at: at, value: v, unit: unit, reading: r}
 	s.compare(&x, m, c)
 	ln, moved := lean.LnStep(r)
-	_, last := m.core.Last()
 	restless := moved && r.Warm && m.spread.Learn(at, ln, v == last)
 	model.Learn(&m.core, p.season(m), at, v, r, m.weight(r.Score))
 	if m.season == 0 && m.core.WantsSeason() {
