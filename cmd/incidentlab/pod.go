@@ -57,7 +57,10 @@ type late struct {
 
 // pod is an instance as the shop sees it: what it is to be, and the process that
 // is so. A process that begins anew has the addresses that the one before had.
+// Several events may do something to it at once.
 type pod struct {
+	changing sync.Mutex // holds what is below, once the shop is open
+
 	spec     spec
 	settings settings
 	body     body // nil while nothing runs
@@ -78,11 +81,19 @@ func newPod(s spec, start func(spec) (body, error)) *pod { return &pod{spec: s, 
 // again ends the process and starts it anew.
 func (p *pod) again() error {
 	p.end()
-	return p.begin(p.spec.Version)
+	return p.begin(p.version())
+}
+
+func (p *pod) version() string {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	return p.spec.Version
 }
 
 // begin starts the process of a version, as usual.
 func (p *pod) begin(version string) (err error) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	p.spec.Version, p.settings = version, settings{}
 	if p.body, err = p.start(p.spec); err != nil {
 		p.body = nil
@@ -94,6 +105,8 @@ func (p *pod) begin(version string) (err error) {
 
 // end ends the process, if there is one.
 func (p *pod) end() {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	if p.body != nil {
 		p.late = append(p.late, p.body.end()...)
 		p.body = nil
@@ -102,6 +115,8 @@ func (p *pod) end() {
 
 // become tells the process how to be.
 func (p *pod) become(s settings) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	p.settings = s
 	if p.body == nil {
 		return nil // it will begin as usual

@@ -281,7 +281,7 @@ func (s *shop) apply(ctx context.Context, e event, over bool) {
 	case restart:
 		s.each(e, func(p *pod) error {
 			if over {
-				return p.begin(p.spec.Version)
+				return p.begin(p.version())
 			}
 			p.end()
 			return nil

@@ -84,15 +84,24 @@ func sketchedShop(t *testing.T) *shop {
 	return s
 }
 
+// told is what the process of a pod was told, if one runs.
+func told(p *pod) (s settings, runs bool) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	b, runs := p.body.(*sketch)
+	if runs {
+		s = b.told
+	}
+	return s, runs
+}
+
 // unusual says what is not as usual, in a word each.
 func (s *shop) unusual() []string {
 	found := map[string]bool{}
 	for service, all := range s.pods {
 		for _, p := range all {
-			var c settings
-			if b, runs := p.body.(*sketch); runs {
-				c = b.told
-			} else {
+			c, runs := told(p)
+			if !runs {
 				found[service+" gone"] = true
 			}
 			for word, is := range map[string]bool{
@@ -101,7 +110,7 @@ func (s *shop) unusual() []string {
 				"silent": c.Mute,
 				"leaks":  c.Kept > 0,
 				"pool":   c.Workers > 0,
-				"v2":     p.spec.Version == "v2",
+				"v2":     p.version() == "v2",
 			} {
 				if is {
 					found[service+" "+word] = true
@@ -215,7 +224,7 @@ func TestADeployGoesFromInstanceToInstance(t *testing.T) {
 			synctest.Wait()
 			n := 0
 			for _, p := range s.pods[payment] {
-				if p.spec.Version == "v2" && p.body.(*sketch).told.Slower == 2 {
+				if c, _ := told(p); p.version() == "v2" && c.Slower == 2 {
 					n++
 				}
 			}
@@ -235,7 +244,10 @@ func TestALeakIsAsLargeAsItsWords(t *testing.T) {
 		live.Go(func() { s.live(t.Context(), []event{leak}) })
 		s.until(t.Context(), leak.to-time.Second)
 		synctest.Wait()
-		kept := func(n int) int64 { return s.pods[cart][n].body.(*sketch).told.Kept }
+		kept := func(n int) int64 {
+			c, _ := told(s.pods[cart][n])
+			return c.Kept
+		}
 		if got := float64(kept(1)) / (1 << 20); got < 17.9 || got > 18.1 {
 			t.Errorf("after six hours of 3 MiB an hour %.2f MiB are leaked: want 18", got)
 		}
